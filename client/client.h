@@ -1,0 +1,218 @@
+// The Quire client library.
+//
+//   auto client = quire::Client::Connect({.server = "127.0.0.1:7847"});
+//   std::vector<int64_t> ids = {2, 3, 1, 0, 8, 6};
+//   auto rows = (*client)->Lookup("dictionary", ids, {3, 2});
+//   // rows->shape is (3, 2, 5); rows->values holds 30 floats, row-major
+//
+// Thread safety: all functions of Client may be called from any thread, and
+// any number of calls may be in flight. Blocking calls wait on the calling
+// thread; asynchronous ones finish on a thread of the client's.
+//
+// Errors are absl::Status: the server's code and sentence, its reason and
+// field (base/status.h). Besides those, UNAVAILABLE with reason
+// CANNOT_CONNECT, DEADLINE_EXCEEDED, and INVALID_ARGUMENT for what the client
+// can see by itself.
+//
+// What is retried, until the deadline: calls that the server refused with the
+// advice to come back (a table that is being filled; busy). A refused push has
+// changed nothing, so this is safe. A push whose answer was lost is not
+// retried: the server may have applied it.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/ids.h"
+#include "quire/v1/admin.pb.h"
+#include "quire/v1/embedding.pb.h"
+#include "quire/v1/table.pb.h"
+#include "tensor/shape.h"
+
+namespace quire {
+
+struct ClientOptions {
+  // host:port, or unix:path.
+  std::string server = "127.0.0.1:7847";
+  // Of every call that brings no deadline of its own.
+  absl::Duration timeout = absl::Seconds(60);
+  // Parts of one large lookup in flight at once: PERFORMANCE section 2.
+  int lookup_parts_in_flight = 4;
+};
+
+// How one call is made.
+struct CallOptions {
+  // Default: now plus ClientOptions::timeout.
+  std::optional<absl::Time> deadline;
+};
+
+// Float32 numbers, row-major.
+struct FloatTensor {
+  Shape shape;
+  std::vector<float> values;
+};
+
+// Rows wanted from one table, and where they go.
+struct LookupItem {
+  std::string_view table;
+  // The incarnation meant; absent: whichever table has the name.
+  std::optional<TableUid> uid;
+  // [n]: a shaped batch is passed flat, its rows come back in the same order.
+  std::span<const int64_t> ids;
+  // [n, dim]: written in place. Its size must be n * dim exactly.
+  std::span<float> out;
+};
+
+// Gradients for rows of one table.
+struct GradientItem {
+  std::string_view table;
+  std::optional<TableUid> uid;
+  // [n]
+  std::span<const int64_t> ids;
+  // [n, dim]
+  std::span<const float> gradient;
+  // For this push, in place of the table's.
+  std::optional<double> learning_rate;
+};
+
+// What a push did to one table.
+struct PushedTable {
+  TableUid uid;
+  int64_t rows_changed = 0;
+  int64_t step = 0;
+};
+
+using Labels = std::vector<std::string>;
+
+class Client {
+ public:
+  // Connects and reads the server's limits. CANNOT_CONNECT if no server
+  // answers within the timeout.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(
+      ClientOptions options, CallOptions call = {});
+
+  ~Client();  // waits for the calls in flight
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Version, features and limits, as read by Connect.
+  const v1::GetServerInfoResponse& server_info() const;
+
+  // --- Rows ---
+
+  // Looks rows up in one table or many, in one round trip; more than a
+  // message can carry is split, fetched in parallel and joined. `out` is
+  // unspecified after an error.
+  absl::Status Lookup(std::span<const LookupItem> items, CallOptions call = {});
+
+  // The same for one table, into memory of its own.
+  //   ids    [n]
+  //   shape  n elements; the result's shape is shape + [dim]
+  absl::StatusOr<FloatTensor> Lookup(std::string_view table,
+                                     std::span<const int64_t> ids,
+                                     const Shape& shape, CallOptions call = {});
+
+  // The same without waiting. What `items` points to, ids and out, stays until
+  // `done` is called, once, on a thread of the client's: it must not block.
+  void LookupAsync(std::span<const LookupItem> items, CallOptions call,
+                   std::function<void(absl::Status)> done);
+
+  // Pushes one step. Never split: one request, all tables or none. A push over
+  // the server's limit has its duplicate ids summed, in request order, and is
+  // then sent if it fits.
+  absl::StatusOr<std::vector<PushedTable>> ApplyGradient(
+      std::span<const GradientItem> items, CallOptions call = {});
+
+  // The same without waiting. `items` and what it points to may be reused as
+  // soon as this returns.
+  void ApplyGradientAsync(
+      std::span<const GradientItem> items, CallOptions call,
+      std::function<void(absl::StatusOr<std::vector<PushedTable>>)> done);
+
+  absl::StatusOr<v1::NearestResponse> Nearest(const v1::NearestRequest& request,
+                                              CallOptions call = {});
+
+  // --- Tables ---
+
+  // Creates a table and waits until it serves.
+  absl::StatusOr<v1::CreateTableResponse> CreateTable(
+      const v1::CreateTableRequest& request, CallOptions call = {});
+  absl::StatusOr<v1::Table> GetTable(std::string_view table,
+                                     CallOptions call = {});
+  absl::StatusOr<std::vector<v1::Table>> ListTables(CallOptions call = {});
+  absl::StatusOr<v1::Table> AlterTable(const v1::AlterTableRequest& request,
+                                       CallOptions call = {});
+  absl::Status DropTable(std::string_view table, CallOptions call = {});
+
+  // --- Stored rows and labels ---
+
+  absl::StatusOr<v1::ReadRowsResponse> ReadRows(
+      const v1::ReadRowsRequest& request, CallOptions call = {});
+  absl::StatusOr<v1::WriteRowsResponse> WriteRows(
+      const v1::WriteRowsRequest& request, CallOptions call = {});
+
+  // labels[i] belongs to ids[i]; an empty one removes.
+  absl::Status SetLabels(std::string_view table, std::span<const int64_t> ids,
+                         const Labels& labels, CallOptions call = {});
+  // One per id, empty where a row has none.
+  absl::StatusOr<Labels> GetLabels(std::string_view table,
+                                   std::span<const int64_t> ids,
+                                   CallOptions call = {});
+  // One per label: the smallest id that has it, or -1.
+  absl::StatusOr<std::vector<int64_t>> FindLabels(std::string_view table,
+                                                  const Labels& labels,
+                                                  CallOptions call = {});
+
+  // A table being imported: rows in order of their ids, then Finish. Dropped
+  // before that, it leaves no table behind. One thread at a time.
+  class Import {
+   public:
+    virtual ~Import() = default;
+    // The next rows.
+    //   values  [n, dim]
+    //   labels  [n], or empty for none
+    virtual absl::Status Write(std::span<const float> values,
+                               const Labels& labels) = 0;
+    // The table appears. Every row must have been written.
+    virtual absl::StatusOr<v1::Table> Finish() = 0;
+  };
+  absl::StatusOr<std::unique_ptr<Import>> ImportTable(const v1::TableSpec& spec,
+                                                      CallOptions call = {});
+
+  // A table being read, in order of ids. One thread at a time.
+  class Export {
+   public:
+    virtual ~Export() = default;
+    // The table as it was at the beginning.
+    virtual const v1::Table& table() const = 0;
+    // The next rows, or nullopt after the last.
+    virtual absl::StatusOr<std::optional<v1::ExportTableResponse::Chunk>>
+    Read() = 0;
+  };
+  absl::StatusOr<std::unique_ptr<Export>> ExportTable(
+      const v1::ExportTableRequest& request, CallOptions call = {});
+
+  // --- The server ---
+
+  absl::StatusOr<v1::GetStatsResponse> GetStats(CallOptions call = {});
+  // OK if the server says SERVING.
+  absl::Status Health(CallOptions call = {});
+
+ private:
+  class Core;
+  explicit Client(std::unique_ptr<Core> core);
+
+  const std::unique_ptr<Core> core_;
+};
+
+}  // namespace quire

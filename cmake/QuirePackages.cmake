@@ -1,0 +1,25 @@
+# Third-party code: Debian 12 packages, named in packages.txt.
+
+find_package(Threads REQUIRED)
+# Debian ships no protobuf-config.cmake: module mode.
+set(protobuf_MODULE_COMPATIBLE TRUE)
+find_package(Protobuf REQUIRED)
+find_package(absl REQUIRED CONFIG)
+find_package(fmt REQUIRED CONFIG)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+
+if(QUIRE_WITH_GRPC)
+  find_package(gRPC REQUIRED CONFIG)
+  find_program(QUIRE_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+  find_package(spdlog REQUIRED CONFIG)
+  find_package(CLI11 REQUIRED CONFIG)
+  find_package(nlohmann_json REQUIRED CONFIG)
+  find_package(ZLIB REQUIRED)
+endif()
+if(QUIRE_BUILD_TESTS)
+  find_package(GTest REQUIRED CONFIG)
+endif()
+if(QUIRE_BUILD_BENCHES)
+  find_package(benchmark REQUIRED CONFIG)
+endif()

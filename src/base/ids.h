@@ -1,0 +1,25 @@
+// Ids are types: mixing two of them does not compile.
+
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+
+namespace quire {
+
+// One of a table's shards: [0, shard_count).
+enum class ShardId : uint32_t {};
+
+// A position in the server's order of changes; 0 is before the first.
+enum class Lsn : uint64_t {};
+
+// One incarnation of a table: a table that is dropped and created again under
+// the same name has another uid.
+struct TableUid {
+  std::array<uint8_t, 16> bytes{};
+
+  friend auto operator<=>(const TableUid&, const TableUid&) = default;
+};
+
+}  // namespace quire
