@@ -47,28 +47,32 @@ void ByteRange::CopyTo(std::byte* out) const {
   }
 }
 
-const std::byte* ByteRange::Reader::Next(size_t size, std::byte* scratch) {
-  while (size > 0 && offset_ == piece_->size()) {
+void ByteRange::Reader::SkipToBytes() {
+  while (left_ > 0 && offset_ == piece_->size()) {
     ++piece_;
     offset_ = 0;
   }
-  if (size == 0) {
-    return scratch;
-  }
-  if (size <= piece_->size() - offset_) {
+}
+
+size_t ByteRange::Reader::contiguous_size() {
+  SkipToBytes();
+  return left_ == 0 ? 0 : std::min(left_, piece_->size() - offset_);
+}
+
+const std::byte* ByteRange::Reader::Next(size_t size, std::byte* scratch) {
+  QUIRE_DCHECK(size <= left_, "the range has that many left");
+  if (const size_t whole = contiguous_size(); size <= whole && size > 0) {
     const std::byte* bytes = piece_->data() + offset_;
     offset_ += size;
+    left_ -= size;
     return bytes;
   }
   for (size_t done = 0; done < size;) {
-    const size_t part = std::min(size - done, piece_->size() - offset_);
+    const size_t part = std::min(size - done, contiguous_size());
     std::memcpy(scratch + done, piece_->data() + offset_, part);
     done += part;
     offset_ += part;
-    if (done < size) {
-      ++piece_;
-      offset_ = 0;
-    }
+    left_ -= part;
   }
   return scratch;
 }

@@ -51,15 +51,22 @@ class ByteRange {
 class ByteRange::Reader {
  public:
   explicit Reader(const ByteRange& range)
-      : piece_(range.first_), offset_(range.offset_) {}
+      : piece_(range.first_), offset_(range.offset_), left_(range.size_) {}
 
   // The next `size` bytes where they lie, if they are contiguous; else copied
   // to scratch[0, size). The range has that many left.
   const std::byte* Next(size_t size, std::byte* scratch);
 
+  // Bytes that the next call of Next can give without a copy.
+  size_t contiguous_size();
+
  private:
+  // Moves past pieces that are used up.
+  void SkipToBytes();
+
   const Bytes* piece_;
   size_t offset_;
+  size_t left_;
 };
 
 }  // namespace quire

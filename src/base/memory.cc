@@ -20,15 +20,30 @@ size_t PageBytes() {
 
 }  // namespace
 
-bool MemoryBudget::TryCharge(int64_t bytes, Charge& charge) {
+bool MemoryBudget::TryAdd(int64_t bytes) {
   int64_t used = bytes_used_.load(std::memory_order_relaxed);
   do {
-    if (bytes > bytes_max_ - used) {
+    if (bytes > 0 && bytes > bytes_max_ - used) {
       return false;
     }
   } while (!bytes_used_.compare_exchange_weak(used, used + bytes,
                                               std::memory_order_relaxed));
+  return true;
+}
+
+bool MemoryBudget::TryCharge(int64_t bytes, Charge& charge) {
+  if (!TryAdd(bytes)) {
+    return false;
+  }
   charge = Charge(this, bytes);
+  return true;
+}
+
+bool MemoryBudget::Charge::TryResize(int64_t bytes) {
+  if (!budget_->TryAdd(bytes - bytes_)) {
+    return false;
+  }
+  bytes_ = bytes;
   return true;
 }
 

@@ -34,6 +34,10 @@ class MemoryBudget {
     int64_t bytes() const { return bytes_; }
     void Release();
 
+    // Changes the charge to `bytes`, or returns false and changes nothing.
+    // To less always succeeds. Only on a charge that came from a budget.
+    [[nodiscard]] bool TryResize(int64_t bytes);
+
    private:
     friend class MemoryBudget;
     Charge(MemoryBudget* budget, int64_t bytes)
@@ -48,12 +52,17 @@ class MemoryBudget {
   // Takes `bytes`, or returns false and takes nothing.
   [[nodiscard]] bool TryCharge(int64_t bytes, Charge& charge);
 
+  // A charge of nothing, to be resized.
+  Charge Nothing() { return Charge(this, 0); }
+
   int64_t bytes_max() const { return bytes_max_; }
   int64_t bytes_used() const {
     return bytes_used_.load(std::memory_order_relaxed);
   }
 
  private:
+  bool TryAdd(int64_t bytes);
+
   const int64_t bytes_max_;
   // Only ever compared with bytes_max_: relaxed.
   std::atomic<int64_t> bytes_used_ = 0;

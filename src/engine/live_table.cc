@@ -1,0 +1,55 @@
+#include "engine/live_table.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <utility>
+
+#include "base/status.h"
+
+namespace quire {
+
+LiveTable::LiveTable(const TableUid& uid, v1::TableSpec spec,
+                     std::unique_ptr<Table> rows, MemoryBudget::Charge charge,
+                     MemoryBudget& budget)
+    : uid_(uid),
+      spec_(std::move(spec)),
+      charge_(std::move(charge)),
+      rows_(std::move(rows)),
+      labels_(budget) {}
+
+absl::Status LiveTable::CheckIds(std::span<const int64_t> ids) const {
+  const std::optional<size_t> bad = rows_->FirstBadId(ids);
+  if (!bad) {
+    return absl::OkStatus();
+  }
+  return Error(Reason::kIdOutOfRange,
+               fmt::format("table '{}': id {} at position {} is not in [0, {})",
+                           name(), ids[*bad], *bad,
+                           rows_->config().num_embeddings),
+               fmt::format("ids.ids[{}]", *bad));
+}
+
+void LiveTable::Lookup(std::span<const int64_t> ids, std::byte* out) {
+  rows_->Gather(ids, out);
+  counters_.lookups.fetch_add(1, std::memory_order_relaxed);
+  counters_.rows_looked_up.fetch_add(static_cast<int64_t>(ids.size()),
+                                     std::memory_order_relaxed);
+}
+
+void LiveTable::FillShard(ShardId shard, bool initial_values) {
+  rows_->FillShard(shard, initial_values);
+  shards_filled_.fetch_add(1, std::memory_order_release);
+}
+
+bool LiveTable::ready() const {
+  return shards_filled_.load(std::memory_order_acquire) ==
+         rows_->config().shard_count;
+}
+
+double LiveTable::filled() const {
+  return static_cast<double>(shards_filled_.load(std::memory_order_relaxed)) /
+         rows_->config().shard_count;
+}
+
+}  // namespace quire

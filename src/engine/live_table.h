@@ -1,0 +1,90 @@
+// A table of the catalog: its rows, its labels, what it is called and what it
+// has done. Requests hold it by a TableHandle; a dropped table stays until the
+// last of them lets go.
+//
+// Thread safety: all functions may be called from any thread.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "base/memory.h"
+#include "quire/v1/table.pb.h"
+#include "table/labels.h"
+#include "table/table.h"
+
+namespace quire {
+
+class LiveTable {
+ public:
+  // What a table has done since it was made. Relaxed: figures for people.
+  struct Counters {
+    std::atomic<int64_t> lookups = 0;
+    std::atomic<int64_t> rows_looked_up = 0;
+    std::atomic<int64_t> pushes = 0;
+    std::atomic<int64_t> rows_changed = 0;
+  };
+
+  // `spec` is normalized; `charge` is for the rows, `budget` for the labels.
+  LiveTable(const TableUid& uid, v1::TableSpec spec,
+            std::unique_ptr<Table> rows, MemoryBudget::Charge charge,
+            MemoryBudget& budget);
+
+  const TableUid& uid() const { return uid_; }
+  const std::string& name() const { return spec_.name(); }
+  // As it was created. What may be altered is with the Sequencer.
+  const v1::TableSpec& created_spec() const { return spec_; }
+  int64_t dim() const { return rows_->config().dim; }
+
+  Table& rows() { return *rows_; }
+  const Table& rows() const { return *rows_; }
+  Labels& labels() { return labels_; }
+  const Labels& labels() const { return labels_; }
+  Counters& counters() { return counters_; }
+  const Counters& counters() const { return counters_; }
+
+  // OUT_OF_RANGE, naming the first id that is not of this table.
+  absl::Status CheckIds(std::span<const int64_t> ids) const;
+
+  // A lookup: checked ids in, rows out, counted. See Table::Gather.
+  void Lookup(std::span<const int64_t> ids, std::byte* out);
+
+  // --- Initial rows ---
+
+  // Writes the initial rows of one shard. See Table::FillShard.
+  void FillShard(ShardId shard, bool initial_values);
+  // The table serves once all shards are filled.
+  bool ready() const;
+  // Share of shards filled, 0 .. 1.
+  double filled() const;
+  // Whoever fills the table may stop: nobody will ask for it.
+  void Abandon() { abandoned_.store(true, std::memory_order_relaxed); }
+  bool abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
+
+ private:
+  // Constant after construction.
+  const TableUid uid_;
+  const v1::TableSpec spec_;
+  const MemoryBudget::Charge charge_;
+
+  // Each guards itself.
+  const std::unique_ptr<Table> rows_;
+  Labels labels_;
+  Counters counters_;
+
+  // Release by FillShard; pairs with the acquire of ready().
+  std::atomic<int32_t> shards_filled_ = 0;
+  // Relaxed: a hint.
+  std::atomic<bool> abandoned_ = false;
+};
+
+// Pins a table.
+using TableHandle = std::shared_ptr<LiveTable>;
+
+}  // namespace quire

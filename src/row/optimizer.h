@@ -1,0 +1,50 @@
+// How a row is trained: one rule per optimizer, one entry per rule.
+//
+// To add one: its formula in kernels (rows.inc and Kernels), its entry in
+// optimizer.cc, its message in proto/quire/v1/table.proto and the reading of
+// that message in engine/table_spec.cc.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernels/kernels.h"
+
+namespace quire {
+
+enum class OptimizerKind : uint8_t { kSgd, kAdagrad, kRowwiseAdagrad };
+
+// An optimizer and its hyperparameters: doubles, cast to float once per push
+// (SEMANTICS D4). Those that a rule does not have are not read.
+struct Optimizer {
+  OptimizerKind kind = OptimizerKind::kSgd;
+  double lr_decay = 0.0;
+  double initial_accumulator_value = 0.0;
+  double eps = 0.0;
+
+  // Floats of state beside each row of `dim` values; 0 for none.
+  int64_t StateFloats(int64_t dim) const;
+  // What every float of a new row's state is.
+  float InitialState() const;
+  // "sgd"
+  std::string_view name() const;
+};
+
+// What one push does to a table's rows, the same on every shard.
+struct OptimizerStep {
+  Optimizer optimizer;
+  double learning_rate = 0.0;
+  // The table's step count, this push included: 1 on the first.
+  int64_t step = 1;
+
+  // Steps rows[0, size - ahead), and prefetches the `ahead` rows behind them.
+  // The caller is the only writer of these rows.
+  void Apply(const kernels::Kernels& kernels, kernels::Stripes& stripes,
+             std::span<const kernels::RowUpdate> rows, size_t ahead,
+             int64_t dim) const;
+};
+
+}  // namespace quire

@@ -1,0 +1,197 @@
+#include "table/table.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/status.h"
+
+namespace quire {
+namespace {
+
+// Rows whose addresses are computed at a time: a few pages of stack, and long
+// enough that the call is nothing beside the rows.
+constexpr size_t kGatherRows = 512;
+
+int64_t RowCount(const TableConfig& config) {
+  const DensePlacement placement(config.shard_count);
+  return placement.SlotCount(config.num_embeddings) * config.shard_count;
+}
+
+constexpr int64_t kFloatBytes = sizeof(float);
+
+}  // namespace
+
+int64_t Table::ValueBytes(const TableConfig& config) {
+  return RowCount(config) * config.dim * kFloatBytes;
+}
+
+int64_t Table::StateBytes(const TableConfig& config) {
+  return RowCount(config) * config.optimizer.StateFloats(config.dim) *
+         kFloatBytes;
+}
+
+absl::StatusOr<std::unique_ptr<Table>> Table::Make(
+    const TableConfig& config, const kernels::Kernels& kernels,
+    kernels::Stripes& stripes) {
+  const RowLayout layout = {
+      .dim = config.dim,
+      .state_floats = config.optimizer.StateFloats(config.dim),
+      .kernels = &kernels,
+      .stripes = &stripes,
+  };
+  QUIRE_ASSIGN_OR_RETURN(
+      Pages values, Pages::Map(static_cast<size_t>(ValueBytes(config))));
+  QUIRE_ASSIGN_OR_RETURN(Pages state,
+                         Pages::Map(static_cast<size_t>(StateBytes(config))));
+  return std::unique_ptr<Table>(
+      new Table(config, layout, std::move(values), std::move(state)));
+}
+
+Table::Table(const TableConfig& config, const RowLayout& layout, Pages values,
+             Pages state)
+    : config_(config),
+      layout_(layout),
+      placement_(config.shard_count),
+      slot_count_(placement_.SlotCount(config.num_embeddings)),
+      values_(std::move(values)),
+      state_(std::move(state)),
+      value_base_(reinterpret_cast<const float*>(values_.data())) {
+  auto* value_base = reinterpret_cast<float*>(values_.data());
+  auto* state_base = reinterpret_cast<float*>(state_.data());
+  for (int64_t shard = 0; shard < config.shard_count; ++shard) {
+    const int64_t first_row = shard * slot_count_;
+    shards_.emplace_back(layout_, value_base + first_row * layout_.dim,
+                         state_base + first_row * layout_.state_floats);
+  }
+}
+
+void Table::FillShard(ShardId shard, bool initial_values) {
+  const auto index = static_cast<int64_t>(shard);
+  const auto populate = [&](const Pages& pages, int64_t floats) {
+    pages.Populate(
+        static_cast<size_t>(index * slot_count_ * floats * kFloatBytes),
+        static_cast<size_t>(slot_count_ * floats * kFloatBytes));
+  };
+  populate(values_, layout_.dim);
+  populate(state_, layout_.state_floats);
+
+  const Shard& rows = shards_[static_cast<size_t>(shard)];
+  const float initial_state = config_.optimizer.InitialState();
+  if (initial_state != 0.0f) {
+    std::fill_n(rows.StateAt(0), slot_count_ * layout_.state_floats,
+                initial_state);
+  }
+  if (!initial_values) {
+    return;
+  }
+  for (int64_t slot = 0; slot < slot_count_; ++slot) {
+    const int64_t id = placement_.IdAt(shard, slot);
+    if (id < config_.num_embeddings) {
+      config_.initializer.Fill(*layout_.kernels, id, rows.ValuesAt(slot),
+                               layout_.dim);
+    }
+  }
+}
+
+std::optional<size_t> Table::FirstBadId(std::span<const int64_t> ids) const {
+  const size_t bad = layout_.kernels->first_out_of_range(
+      ids.data(), ids.size(), config_.num_embeddings);
+  return bad < ids.size() ? std::optional(bad) : std::nullopt;
+}
+
+void Table::Gather(std::span<const int64_t> ids, std::byte* out) const {
+  // rows[0, count) are copied now; those behind, of the next round, are
+  // prefetched and then move to the front.
+  std::array<const float*, kGatherRows + kernels::kPrefetchRows> rows;
+  const size_t dim = static_cast<size_t>(layout_.dim);
+  size_t located = 0;  // ids whose rows have been in `rows`
+  size_t held = 0;     // rows at the front that have not been copied
+  for (size_t done = 0; done < ids.size();) {
+    for (; held < rows.size() && located < ids.size(); ++held, ++located) {
+      rows[held] = RowOf(ids[located]);
+    }
+    const size_t count = std::min(held, kGatherRows);
+    const size_t ahead = held - count;
+    layout_.kernels->gather(rows.data(), count, ahead, dim, layout_.stripes,
+                            out + done * dim * sizeof(float));
+    std::copy_n(rows.begin() + static_cast<ptrdiff_t>(count), ahead,
+                rows.begin());
+    held = ahead;
+    done += count;
+  }
+}
+
+void Table::ReadRows(std::span<const int64_t> ids, float* values,
+                     float* state) const {
+  for (const int64_t id : ids) {
+    ShardOf(id).ReadRow(placement_.SlotOf(id), values, state);
+    values += layout_.dim;
+    state += state == nullptr ? 0 : layout_.state_floats;
+  }
+}
+
+Table::ByShard Table::SortByShard(std::span<const int64_t> ids) const {
+  const size_t shards = shards_.size();
+  ByShard sorted = {
+      .order = std::make_unique_for_overwrite<uint32_t[]>(ids.size()),
+      .begin = std::make_unique<uint32_t[]>(shards + 1)};
+  // A counting sort: it keeps the order of ids within a shard.
+  for (const int64_t id : ids) {
+    ++sorted.begin[static_cast<size_t>(placement_.ShardOf(id)) + 1];
+  }
+  for (size_t shard = 0; shard < shards; ++shard) {
+    sorted.begin[shard + 1] += sorted.begin[shard];
+  }
+  auto next = std::make_unique_for_overwrite<uint32_t[]>(shards);
+  std::copy_n(sorted.begin.get(), shards, next.get());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    sorted.order[next[static_cast<size_t>(placement_.ShardOf(ids[i]))]++] =
+        static_cast<uint32_t>(i);
+  }
+  return sorted;
+}
+
+void Table::ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
+                          Ticket ticket) {
+  const std::span<const int64_t> ids = batch.ids();
+  const ByShard sorted = SortByShard(ids);
+  auto rows = std::make_unique_for_overwrite<kernels::RowUpdate[]>(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const int64_t id = ids[sorted.order[i]];
+    const Shard& shard = ShardOf(id);
+    const int64_t slot = placement_.SlotOf(id);
+    rows[i] = {.values = shard.ValuesAt(slot),
+               .state = shard.StateAt(slot),
+               .gradient = batch.gradients()[sorted.order[i]]};
+  }
+  for (size_t shard = 0; shard < shards_.size(); ++shard) {
+    const size_t begin = sorted.begin[shard];
+    const size_t end = sorted.begin[shard + 1];
+    Shard::Writer writer(shards_[shard], ticket);
+    if (begin < end) {
+      const size_t ahead = std::min(ids.size() - end, kernels::kPrefetchRows);
+      writer.Apply(GradientChange{.step = step,
+                                  .rows = {&rows[begin], end - begin + ahead},
+                                  .ahead = ahead});
+    }
+  }
+}
+
+void Table::WriteRows(std::span<const int64_t> ids, const float* values,
+                      const float* state, Ticket ticket) {
+  const ByShard sorted = SortByShard(ids);
+  for (size_t shard = 0; shard < shards_.size(); ++shard) {
+    Shard::Writer writer(shards_[shard], ticket);
+    for (size_t i = sorted.begin[shard]; i < sorted.begin[shard + 1]; ++i) {
+      const auto at = static_cast<int64_t>(sorted.order[i]);
+      writer.Apply(RowChange{
+          .slot = placement_.SlotOf(ids[static_cast<size_t>(at)]),
+          .values = values + at * layout_.dim,
+          .state =
+              state == nullptr ? nullptr : state + at * layout_.state_floats});
+    }
+  }
+}
+
+}  // namespace quire

@@ -1,0 +1,122 @@
+// One DENSE table in memory: its shards, and who may touch them.
+//
+//   values  float32 [shard_count, slot_count, dim]
+//   state   float32 [shard_count, slot_count, state_floats]
+//
+// An id's place follows from the id alone (base/placement.h): a lookup needs
+// no index and no partition pass; it reads rows in request order.
+//
+// Thread safety: Gather and ReadRows from any thread at any time. Changes from
+// any thread that has a ticket; tickets of one table are 0, 1, 2, … and each
+// must be used, once. FillShard before anything else.
+
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "base/ids.h"
+#include "base/memory.h"
+#include "base/placement.h"
+#include "kernels/kernels.h"
+#include "row/initializer.h"
+#include "row/optimizer.h"
+#include "table/gradient_batch.h"
+#include "table/shard.h"
+
+namespace quire {
+
+struct TableConfig {
+  int64_t num_embeddings = 0;  // rows
+  int64_t dim = 0;             // floats in a row
+  int32_t shard_count = 0;     // a power of two
+  Initializer initializer;
+  Optimizer optimizer;
+};
+
+class Table {
+ public:
+  // Bytes of row values and optimizer state that the table will take.
+  static int64_t ValueBytes(const TableConfig& config);
+  static int64_t StateBytes(const TableConfig& config);
+
+  // Maps the memory; RESOURCE_EXHAUSTED if the system refuses. `kernels` and
+  // `stripes` outlive the table.
+  static absl::StatusOr<std::unique_ptr<Table>> Make(
+      const TableConfig& config, const kernels::Kernels& kernels,
+      kernels::Stripes& stripes);
+
+  // Faults in one shard's memory and writes its initial state and, if
+  // `initial_values`, its initial rows. Each shard once, before the table
+  // serves; different shards from different threads.
+  void FillShard(ShardId shard, bool initial_values);
+
+  // The position of the first id that is not of this table, or nullopt.
+  std::optional<size_t> FirstBadId(std::span<const int64_t> ids) const;
+
+  // Copies rows in the order of `ids`; each is whole.
+  //   ids  int64   [n]       each in [0, num_embeddings)
+  //   out  float32 [n, dim]  aligned to nothing
+  void Gather(std::span<const int64_t> ids, std::byte* out) const;
+
+  // Copies rows and their optimizer state, both as of one moment.
+  //   values  float32 [n, dim]
+  //   state   float32 [n, state_floats], or null
+  void ReadRows(std::span<const int64_t> ids, float* values,
+                float* state) const;
+
+  // A push, as one step of every id in `batch`.
+  void ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
+                     Ticket ticket);
+
+  // New bytes for rows; of an id that is there twice, the last.
+  //   values  float32 [n, dim]
+  //   state   float32 [n, state_floats]; null: the state stays
+  void WriteRows(std::span<const int64_t> ids, const float* values,
+                 const float* state, Ticket ticket);
+
+  const TableConfig& config() const { return config_; }
+  int64_t state_floats() const { return layout_.state_floats; }
+
+ private:
+  Table(const TableConfig& config, const RowLayout& layout, Pages values,
+        Pages state);
+
+  // The ids in shard order, and where each shard's begin: [n], [shards + 1].
+  struct ByShard {
+    std::unique_ptr<uint32_t[]> order;
+    std::unique_ptr<uint32_t[]> begin;
+  };
+  ByShard SortByShard(std::span<const int64_t> ids) const;
+
+  Shard& ShardOf(int64_t id) {
+    return shards_[static_cast<size_t>(placement_.ShardOf(id))];
+  }
+  const Shard& ShardOf(int64_t id) const {
+    return shards_[static_cast<size_t>(placement_.ShardOf(id))];
+  }
+  const float* RowOf(int64_t id) const {
+    const size_t shard = static_cast<size_t>(placement_.ShardOf(id));
+    return value_base_ + (static_cast<int64_t>(shard) * slot_count_ +
+                          placement_.SlotOf(id)) *
+                             layout_.dim;
+  }
+
+  // Constant after construction.
+  const TableConfig config_;
+  const RowLayout layout_;
+  const DensePlacement placement_;
+  const int64_t slot_count_;
+  const Pages values_;
+  const Pages state_;
+  const float* const value_base_;
+
+  // Each guards itself. A deque: shards do not move.
+  std::deque<Shard> shards_;
+};
+
+}  // namespace quire
