@@ -23,9 +23,9 @@ namespace quire::kernels {
 
 // What a push changes of one row.
 struct RowUpdate {
-  float* values;             // [dim], aligned to 4
-  float* state;              // [state floats], aligned to 4; null if none
-  const std::byte* gradient; // float32 [dim], aligned to nothing
+  float* values;              // [dim], aligned to 4
+  float* state;               // [state floats], aligned to 4; null if none
+  const std::byte* gradient;  // float32 [dim], aligned to nothing
 };
 
 // torch.optim.SGD without momentum:  w = fma(-lr, g, w)
@@ -65,8 +65,7 @@ struct Kernels {
   const char* name;
 
   // The position of the first id outside [0, limit), or `count`.
-  size_t (*first_out_of_range)(const int64_t* ids, size_t count,
-                               int64_t limit);
+  size_t (*first_out_of_range)(const int64_t* ids, size_t count, int64_t limit);
 
   // The position of the first NaN or infinity, or `count`.
   //   floats  [count], aligned to nothing
@@ -92,8 +91,8 @@ struct Kernels {
   // torch's sum from zero makes it.
   void (*sgd)(const RowUpdate* rows, size_t count, size_t ahead, size_t dim,
               Stripes* stripes, SgdStep step);
-  void (*adagrad)(const RowUpdate* rows, size_t count, size_t ahead,
-                  size_t dim, Stripes* stripes, AdagradStep step);
+  void (*adagrad)(const RowUpdate* rows, size_t count, size_t ahead, size_t dim,
+                  Stripes* stripes, AdagradStep step);
   void (*rowwise_adagrad)(const RowUpdate* rows, size_t count, size_t ahead,
                           size_t dim, Stripes* stripes,
                           RowwiseAdagradStep step);

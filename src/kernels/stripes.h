@@ -18,6 +18,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/inline.h"
+
 namespace quire::kernels {
 
 inline constexpr size_t kStripeCount = 65536;
@@ -26,8 +28,6 @@ inline constexpr size_t kStripeCount = 65536;
 struct alignas(64) Stripes {
   uint8_t bytes[kStripeCount] = {};
 };
-
-#define QUIRE_KERNEL_INLINE static inline __attribute__((always_inline))
 
 // The stripe of the row whose values start at `row`.
 QUIRE_KERNEL_INLINE uint8_t* StripeOf(Stripes* stripes, const void* row) {

@@ -1,0 +1,13 @@
+// The loops for AVX2 with FMA. The flags are in src/CMakeLists.txt.
+
+#include "kernels/loops.inc"
+#include "kernels/tables.h"
+
+namespace quire::kernels {
+
+const Kernels& Avx2Table() {
+  static constexpr Kernels kTable = TableNamed("avx2");
+  return kTable;
+}
+
+}  // namespace quire::kernels
