@@ -35,7 +35,7 @@ class MessageLayout {
 
   // Bytes of the message; INT64_MAX if they are that many or more. A message
   // of over 2 GiB is none: see WriteHeaders.
-  int64_t size() const { return header_bytes() + payload_bytes_; }
+  int64_t size() const;
 
   // Payloads in the order of the message, empty ones too.
   size_t payload_count() const { return payloads_.size(); }
@@ -59,12 +59,10 @@ class MessageLayout {
     int64_t size;
   };
 
-  int64_t header_bytes() const { return static_cast<int64_t>(headers_.size()); }
-
   // All headers, end to end; enough in place for a table and its name.
   absl::InlinedVector<std::byte, 192> headers_;
   absl::InlinedVector<Payload, 2> payloads_;
-  // At most INT64_MAX - header_bytes(): saturates.
+  // Saturates.
   int64_t payload_bytes_ = 0;
 };
 
