@@ -17,6 +17,10 @@ inline constexpr int kRankMax = 8;
 // Tables named in one request: a model with a thousand features still fits.
 inline constexpr int64_t kTablesPerRequestMax = 4096;
 
+// Fields of one hot message that is not in its usual form, at all depths, with
+// its dims. A table with everything set has 40; each costs up to 128 bytes.
+inline constexpr int64_t kFieldsPerMessageMax = 64 * kTablesPerRequestMax;
+
 // A lookup's reply. Larger lookups are split by our clients, who then get
 // several replies in parallel.
 inline constexpr int64_t kLookupReplyBytesMax = int64_t{64} << 20;

@@ -1,0 +1,212 @@
+#include "wire/canonical.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <limits>
+
+#include "quire/v1/embedding.pb.h"
+#include "wire/piece_reader.h"
+
+namespace quire::wire {
+namespace {
+
+// Lengths up to here mean the same to us and to the generated code, which has
+// its own ideas close to 2 GiB.
+constexpr size_t kCanonicalBytesMax = size_t{1} << 30;
+
+// Reads the fields of one Message, named in ascending order. A field that is
+// not there is passed over. One that is there but is not named next is left,
+// and fails the message (PieceReader::Nested).
+template <typename Message, typename Part>
+void ReadFields(PieceReader& in, Part& part);
+
+template <typename Message, typename Part>
+void ReadMessage(PieceReader& in, int field, Part& part) {
+  if (in.TakeTag(field, WireType::kLength)) {
+    in.Nested([&] { ReadFields<Message>(in, part); });
+  }
+}
+
+// A packed array of `element_bytes` each.
+void ReadArray(PieceReader& in, int field, size_t element_bytes,
+               ByteRange& array) {
+  if (in.TakeTag(field, WireType::kLength)) {
+    array = in.Take(in.Length());
+    if (array.size() % element_bytes != 0) {
+      in.Fail();
+    }
+  }
+}
+
+// An ElementType that this version has.
+void ReadElementType(PieceReader& in, int field) {
+  if (in.TakeTag(field, WireType::kVarint) &&
+      in.Varint() > v1::ELEMENT_TYPE_FLOAT32) {
+    in.Fail();
+  }
+}
+
+// Names are UTF-8, and protobuf checks that. Tables are named in ASCII; the
+// rest of UTF-8 is left to the generated code.
+void ReadName(PieceReader& in, int field, std::string& name) {
+  if (!in.TakeTag(field, WireType::kLength)) {
+    return;
+  }
+  const ByteRange bytes = in.Take(in.Length());
+  name.resize(bytes.size());
+  bytes.CopyTo(reinterpret_cast<std::byte*>(name.data()));
+  if (std::ranges::any_of(name, [](char c) { return (c & 0x80) != 0; })) {
+    in.Fail();
+  }
+}
+
+void ReadDims(PieceReader& in, int field, ShapeDraft& shape) {
+  if (!in.TakeTag(field, WireType::kLength)) {
+    return;
+  }
+  in.Nested([&] {
+    while (!in.AtEnd()) {
+      const uint64_t dim = in.Varint();
+      if (dim > std::numeric_limits<int32_t>::max() ||
+          shape.dims.size() > kRankMax) {
+        in.Fail();
+      }
+      shape.dims.push_back(static_cast<int64_t>(dim));
+    }
+  });
+}
+
+// `tables`, each a message Table.
+template <typename Table>
+void ReadTables(PieceReader& in, int field, Draft& draft) {
+  while (in.TakeTag(field, WireType::kLength)) {
+    if (draft.tables.size() == kTablesPerRequestMax) {
+      in.Fail();
+      return;
+    }
+    TableDraft& table = draft.tables.emplace_back();
+    in.Nested([&] { ReadFields<Table>(in, table); });
+  }
+}
+
+template <>
+void ReadFields<v1::Shape>(PieceReader& in, ShapeDraft& shape) {
+  shape.present = true;
+  ReadDims(in, v1::Shape::kDimsFieldNumber, shape);
+}
+
+template <>
+void ReadFields<v1::TableRef>(PieceReader& in, TableDraft& table) {
+  ReadName(in, v1::TableRef::kNameFieldNumber, table.name);
+  ReadArray(in, v1::TableRef::kUidFieldNumber, 1, table.uid);
+}
+
+template <>
+void ReadFields<v1::IdBatch>(PieceReader& in, TableDraft& table) {
+  using Ids = v1::IdBatch;
+  ReadMessage<v1::Shape>(in, Ids::kShapeFieldNumber, table.ids_shape);
+  ReadArray(in, Ids::kIdsFieldNumber, sizeof(int64_t), table.ids);
+}
+
+template <>
+void ReadFields<v1::Tensor>(PieceReader& in, TableDraft& table) {
+  using Tensor = v1::Tensor;
+  ReadMessage<v1::Shape>(in, Tensor::kShapeFieldNumber, table.values_shape);
+  ReadElementType(in, Tensor::kDtypeFieldNumber);
+  ReadArray(in, Tensor::kValuesFieldNumber, sizeof(float), table.values);
+}
+
+template <>
+void ReadFields<v1::TableLookup>(PieceReader& in, TableDraft& table) {
+  using Table = v1::TableLookup;
+  ReadMessage<v1::TableRef>(in, Table::kTableFieldNumber, table);
+  ReadElementType(in, Table::kOutputDtypeFieldNumber);
+  ReadMessage<v1::IdBatch>(in, Table::kIdsFieldNumber, table);
+}
+
+template <>
+void ReadFields<v1::TableGradient>(PieceReader& in, TableDraft& table) {
+  using Table = v1::TableGradient;
+  ReadMessage<v1::TableRef>(in, Table::kTableFieldNumber, table);
+  if (in.TakeTag(Table::kLearningRateFieldNumber, WireType::kFixed64)) {
+    table.learning_rate = std::bit_cast<double>(in.Fixed64());
+  }
+  ReadMessage<v1::IdBatch>(in, Table::kIdsFieldNumber, table);
+  ReadMessage<v1::Tensor>(in, Table::kGradientFieldNumber, table);
+}
+
+template <>
+void ReadFields<v1::TableLookupResult>(PieceReader& in, TableDraft& table) {
+  using Table = v1::TableLookupResult;
+  ReadArray(in, Table::kTableUidFieldNumber, 1, table.uid);
+  ReadMessage<v1::Tensor>(in, Table::kEmbeddingsFieldNumber, table);
+}
+
+template <>
+void ReadFields<v1::LookupRequest>(PieceReader& in, Draft& draft) {
+  using Request = v1::LookupRequest;
+  if (in.TakeTag(Request::kMaxResponseBytesFieldNumber, WireType::kVarint)) {
+    draft.max_response_bytes = static_cast<int64_t>(in.Varint());
+  }
+  ReadTables<v1::TableLookup>(in, Request::kTablesFieldNumber, draft);
+}
+
+template <>
+void ReadFields<v1::ApplyGradientRequest>(PieceReader& in, Draft& draft) {
+  using Request = v1::ApplyGradientRequest;
+  if (in.TakeTag(Request::kMinDurabilityFieldNumber, WireType::kVarint)) {
+    // As the generated code: the low 32 bits, whatever they say.
+    draft.min_durability = static_cast<int>(in.Varint());
+  }
+  ReadTables<v1::TableGradient>(in, Request::kTablesFieldNumber, draft);
+}
+
+template <>
+void ReadFields<v1::LookupResponse>(PieceReader& in, Draft& draft) {
+  using Response = v1::LookupResponse;
+  ReadTables<v1::TableLookupResult>(in, Response::kTablesFieldNumber, draft);
+}
+
+template <typename StreamRequest, typename Request>
+void ReadStreamFields(PieceReader& in, Draft& draft) {
+  draft.request_id = 0;
+  if (in.TakeTag(StreamRequest::kRequestIdFieldNumber, WireType::kVarint)) {
+    draft.request_id = in.Varint();
+  }
+  ReadMessage<Request>(in, StreamRequest::kRequestFieldNumber, draft);
+}
+
+template <>
+void ReadFields<v1::LookupStreamRequest>(PieceReader& in, Draft& draft) {
+  ReadStreamFields<v1::LookupStreamRequest, v1::LookupRequest>(in, draft);
+}
+
+template <>
+void ReadFields<v1::ApplyGradientStreamRequest>(PieceReader& in, Draft& draft) {
+  ReadStreamFields<v1::ApplyGradientStreamRequest, v1::ApplyGradientRequest>(
+      in, draft);
+}
+
+}  // namespace
+
+template <typename Message>
+bool ReadCanonical(std::span<const Bytes> pieces, Draft& draft) {
+  PieceReader in(pieces);
+  if (in.left() > kCanonicalBytesMax) {
+    return false;
+  }
+  ReadFields<Message>(in, draft);
+  return in.ok() && in.AtEnd();
+}
+
+template bool ReadCanonical<v1::LookupRequest>(std::span<const Bytes>, Draft&);
+template bool ReadCanonical<v1::LookupStreamRequest>(std::span<const Bytes>,
+                                                     Draft&);
+template bool ReadCanonical<v1::ApplyGradientRequest>(std::span<const Bytes>,
+                                                      Draft&);
+template bool ReadCanonical<v1::ApplyGradientStreamRequest>(
+    std::span<const Bytes>, Draft&);
+template bool ReadCanonical<v1::LookupResponse>(std::span<const Bytes>, Draft&);
+
+}  // namespace quire::wire

@@ -1,0 +1,188 @@
+#include "wire/checks.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "base/limits.h"
+#include "base/status.h"
+
+namespace quire::wire {
+namespace {
+
+constexpr size_t kUidBytes = sizeof(TableUid::bytes);
+
+absl::Status CheckUid(const ByteRange& bytes, std::string_view field,
+                      TableUid& uid) {
+  if (bytes.size() != kUidBytes) {
+    return Error(Reason::kBadValue,
+                 fmt::format("a table's uid has {} bytes, but this one has {}",
+                             kUidBytes, bytes.size()),
+                 field);
+  }
+  bytes.CopyTo(reinterpret_cast<std::byte*>(uid.bytes.data()));
+  return absl::OkStatus();
+}
+
+// The uid of a request, which may leave it out.
+absl::Status CheckUid(const ByteRange& bytes, std::string_view field,
+                      std::optional<TableUid>& uid) {
+  return bytes.empty() ? absl::OkStatus()
+                       : CheckUid(bytes, field, uid.emplace());
+}
+
+// The shape of a payload of `count` elements, which are called `elements`.
+absl::Status CheckShape(const ShapeDraft& draft, int rank_max, size_t count,
+                        std::string_view elements, std::string_view field,
+                        Shape& shape) {
+  if (!draft.present) {
+    shape = {static_cast<int64_t>(count)};
+    return absl::OkStatus();
+  }
+  absl::StatusOr<Shape> legal = Shape::Make(draft.dims, rank_max);
+  if (!legal.ok()) {
+    return WithFieldPrefix(legal.status(), field);
+  }
+  if (static_cast<size_t>(legal->element_count()) != count) {
+    return Error(
+        Reason::kBadShape,
+        fmt::format("a shape of {} has {} {}, but {} came", legal->ToString(),
+                    legal->element_count(), elements, count),
+        field);
+  }
+  shape = *legal;
+  return absl::OkStatus();
+}
+
+size_t IdCount(const TableDraft& draft) {
+  return draft.ids.size() / sizeof(int64_t);
+}
+
+absl::Status CheckIds(const TableDraft& draft, Shape& shape) {
+  return CheckShape(draft.ids_shape, kRankMax, IdCount(draft), "ids",
+                    "ids.shape", shape);
+}
+
+absl::Status CheckValues(const TableDraft& draft, std::string_view field,
+                         Shape& shape) {
+  return CheckShape(draft.values_shape, kRankMax + 1,
+                    draft.values.size() / sizeof(float), "floats", field,
+                    shape);
+}
+
+absl::Status CheckLearningRate(const std::optional<double>& learning_rate) {
+  constexpr std::string_view kField = "learning_rate";
+  if (learning_rate && !std::isfinite(*learning_rate)) {
+    return Error(Reason::kNonFinite,
+                 fmt::format("a learning rate is finite, but this one is {}",
+                             *learning_rate),
+                 kField);
+  }
+  if (learning_rate && *learning_rate < 0) {
+    return Error(Reason::kBadValue,
+                 fmt::format("a learning rate is 0 or more, but this one is {}",
+                             *learning_rate),
+                 kField);
+  }
+  return absl::OkStatus();
+}
+
+// Each moves what it can out of the draft.
+
+absl::Status CheckTable(TableDraft& draft, TableLookup& table) {
+  QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table.uid", table.table_uid));
+  QUIRE_RETURN_IF_ERROR(CheckIds(draft, table.ids_shape));
+  table.table_name = std::move(draft.name);
+  table.ids = draft.ids;
+  return absl::OkStatus();
+}
+
+absl::Status CheckTable(TableDraft& draft, TableGradient& table) {
+  QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table.uid", table.table_uid));
+  QUIRE_RETURN_IF_ERROR(CheckLearningRate(draft.learning_rate));
+  QUIRE_RETURN_IF_ERROR(CheckIds(draft, table.ids_shape));
+  QUIRE_RETURN_IF_ERROR(
+      CheckValues(draft, "gradient.shape", table.gradient_shape));
+  table.table_name = std::move(draft.name);
+  table.learning_rate = draft.learning_rate;
+  table.ids = draft.ids;
+  table.gradient = draft.values;
+  return absl::OkStatus();
+}
+
+absl::Status CheckTable(TableDraft& draft, TableRows& table) {
+  QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table_uid", table.table_uid));
+  QUIRE_RETURN_IF_ERROR(CheckValues(draft, "embeddings.shape", table.shape));
+  table.values = draft.values;
+  return absl::OkStatus();
+}
+
+template <typename Table>
+absl::Status CheckTables(Draft& draft, std::vector<Table>& tables) {
+  tables.reserve(draft.tables.size());
+  for (TableDraft& table : draft.tables) {
+    absl::Status checked = CheckTable(table, tables.emplace_back());
+    if (!checked.ok()) {
+      return WithFieldPrefix(std::move(checked),
+                             fmt::format("tables[{}].", tables.size() - 1));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckIdCount(const Draft& draft, int64_t& id_count) {
+  for (const TableDraft& table : draft.tables) {
+    id_count += static_cast<int64_t>(IdCount(table));
+  }
+  if (id_count > kIdsPerRequestMax) {
+    return Error(Reason::kTooLarge,
+                 fmt::format("{} ids in one request; at most {} are allowed, "
+                             "send several requests",
+                             id_count, kIdsPerRequestMax),
+                 "tables");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMaxResponseBytes(const std::optional<int64_t>& bytes) {
+  if (bytes && *bytes <= 0) {
+    return Error(Reason::kBadValue,
+                 fmt::format("max_response_bytes is more than 0 or absent, but "
+                             "here it is {}",
+                             *bytes),
+                 "max_response_bytes");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<LookupRequest> CheckLookupRequest(Draft draft) {
+  LookupRequest request;
+  QUIRE_RETURN_IF_ERROR(CheckMaxResponseBytes(draft.max_response_bytes));
+  QUIRE_RETURN_IF_ERROR(CheckIdCount(draft, request.id_count));
+  QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables));
+  request.max_response_bytes = draft.max_response_bytes;
+  request.storage = std::move(draft.storage);
+  return request;
+}
+
+absl::StatusOr<ApplyGradientRequest> CheckApplyGradientRequest(Draft draft) {
+  ApplyGradientRequest request;
+  QUIRE_RETURN_IF_ERROR(CheckIdCount(draft, request.id_count));
+  QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables));
+  request.min_durability = draft.min_durability;
+  request.storage = std::move(draft.storage);
+  return request;
+}
+
+absl::StatusOr<LookupResponse> CheckLookupResponse(Draft draft) {
+  LookupResponse response;
+  QUIRE_RETURN_IF_ERROR(CheckTables(draft, response.tables));
+  response.storage = std::move(draft.storage);
+  return response;
+}
+
+}  // namespace quire::wire

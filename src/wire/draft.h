@@ -1,0 +1,47 @@
+// What a hot message says, read but not yet judged: the common ground of the
+// two ways to read one (wire/canonical.h, wire/generated.h).
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "base/byte_range.h"
+#include "base/limits.h"
+
+namespace quire::wire {
+
+struct ShapeDraft {
+  // A shape that is there without dims is a scalar; one that is not there is
+  // as long as its payload.
+  bool present = false;
+  absl::InlinedVector<int64_t, kRankMax + 1> dims;
+};
+
+// One entry of `tables`. What a message does not have stays empty.
+struct TableDraft {
+  std::string name;
+  ByteRange uid;
+  std::optional<double> learning_rate;
+  ShapeDraft ids_shape;
+  ByteRange ids;
+  // The gradient of a push, the rows of a reply.
+  ShapeDraft values_shape;
+  ByteRange values;
+};
+
+struct Draft {
+  // Of messages on streams: StreamRequest::request_id.
+  std::optional<uint64_t> request_id;
+  std::optional<int64_t> max_response_bytes;
+  int min_durability = 0;
+  std::vector<TableDraft> tables;
+  // Where the ranges lie, unless it is the message's own pieces.
+  std::shared_ptr<const void> storage;
+};
+
+}  // namespace quire::wire

@@ -1,0 +1,235 @@
+#include "wire/encode.h"
+
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+#include "quire/v1/embedding.pb.h"
+#include "wire/field_writer.h"
+#include "wire/layout_sink.h"
+
+namespace quire::wire {
+namespace {
+
+// Each Write function describes one message: its fields, in ascending order. A
+// Writer is a FieldWriter, for any sink.
+
+std::string_view AsText(const TableUid& uid) {
+  return {reinterpret_cast<const char*>(uid.bytes.data()), uid.bytes.size()};
+}
+
+template <typename Writer>
+void WriteShape(Writer to, int field, const Shape& shape) {
+  to.Nested(field, [&](auto message) {
+    if (shape.rank() == 0) {
+      return;
+    }
+    message.Nested(v1::Shape::kDimsFieldNumber, [&](auto array) {
+      for (int64_t dim : shape.dims()) {
+        QUIRE_CHECK(dim <= std::numeric_limits<int32_t>::max(),
+                    "the API has no larger dims");
+        array.RawVarint(static_cast<uint64_t>(dim));
+      }
+    });
+  });
+}
+
+template <typename Writer>
+void WriteTensor(Writer to, int field, const Shape& shape) {
+  using Tensor = v1::Tensor;
+  to.Nested(field, [&](auto message) {
+    WriteShape(message, Tensor::kShapeFieldNumber, shape);
+    message.Varint(Tensor::kDtypeFieldNumber, v1::ELEMENT_TYPE_FLOAT32);
+    message.Payload(Tensor::kValuesFieldNumber,
+                    SaturatingMultiply(shape.element_count(), sizeof(float)));
+  });
+}
+
+template <typename Writer>
+void WriteTableRef(Writer to, int field, std::string_view name,
+                   const std::optional<TableUid>& uid) {
+  to.Nested(field, [&](auto message) {
+    if (!name.empty()) {
+      message.String(v1::TableRef::kNameFieldNumber, name);
+    }
+    if (uid) {
+      message.String(v1::TableRef::kUidFieldNumber, AsText(*uid));
+    }
+  });
+}
+
+template <typename Writer>
+void WriteIds(Writer to, int field, const std::optional<Shape>& shape,
+              std::span<const int64_t> ids) {
+  to.Nested(field, [&](auto message) {
+    if (shape) {
+      WriteShape(message, v1::IdBatch::kShapeFieldNumber, *shape);
+    }
+    message.Payload(v1::IdBatch::kIdsFieldNumber,
+                    static_cast<int64_t>(ids.size_bytes()));
+  });
+}
+
+// The message of a hot method: Write(writer) describes its fields.
+
+struct LookupRequestBody {
+  std::span<const LookupEntry> entries;
+  std::optional<int64_t> max_response_bytes;
+
+  template <typename Writer>
+  void Write(Writer to) const {
+    using Request = v1::LookupRequest;
+    using Table = v1::TableLookup;
+    if (max_response_bytes) {
+      to.Varint(Request::kMaxResponseBytesFieldNumber,
+                static_cast<uint64_t>(*max_response_bytes));
+    }
+    for (const LookupEntry& entry : entries) {
+      to.Nested(Request::kTablesFieldNumber, [&](auto table) {
+        WriteTableRef(table, Table::kTableFieldNumber, entry.table_name,
+                      entry.table_uid);
+        WriteIds(table, Table::kIdsFieldNumber, entry.ids_shape, entry.ids);
+      });
+    }
+  }
+};
+
+struct ApplyGradientRequestBody {
+  std::span<const GradientEntry> entries;
+  int min_durability;
+
+  template <typename Writer>
+  void Write(Writer to) const {
+    using Request = v1::ApplyGradientRequest;
+    using Table = v1::TableGradient;
+    if (min_durability != 0) {
+      to.Varint(Request::kMinDurabilityFieldNumber,
+                static_cast<uint64_t>(min_durability));
+    }
+    for (const GradientEntry& entry : entries) {
+      to.Nested(Request::kTablesFieldNumber, [&](auto table) {
+        WriteTableRef(table, Table::kTableFieldNumber, entry.table_name,
+                      entry.table_uid);
+        if (entry.learning_rate) {
+          table.Double(Table::kLearningRateFieldNumber, *entry.learning_rate);
+        }
+        WriteIds(table, Table::kIdsFieldNumber, entry.ids_shape, entry.ids);
+        WriteTensor(table, Table::kGradientFieldNumber, entry.gradient_shape);
+      });
+    }
+  }
+};
+
+struct LookupResponseBody {
+  std::span<const RowsEntry> entries;
+
+  template <typename Writer>
+  void Write(Writer to) const {
+    using Table = v1::TableLookupResult;
+    for (const RowsEntry& entry : entries) {
+      to.Nested(v1::LookupResponse::kTablesFieldNumber, [&](auto table) {
+        table.String(Table::kTableUidFieldNumber, AsText(entry.table_uid));
+        WriteTensor(table, Table::kEmbeddingsFieldNumber, entry.shape);
+      });
+    }
+  }
+};
+
+// The numbers of the two fields of a message on a stream.
+struct StreamFields {
+  int request_id;
+  int body;
+};
+constexpr StreamFields kStreamRequest = {
+    v1::LookupStreamRequest::kRequestIdFieldNumber,
+    v1::LookupStreamRequest::kRequestFieldNumber};
+static_assert(kStreamRequest.request_id ==
+                  v1::ApplyGradientStreamRequest::kRequestIdFieldNumber &&
+              kStreamRequest.body ==
+                  v1::ApplyGradientStreamRequest::kRequestFieldNumber);
+constexpr StreamFields kStreamResponse = {
+    v1::LookupStreamResponse::kRequestIdFieldNumber,
+    v1::LookupStreamResponse::kResponseFieldNumber};
+
+// A message, or with a request_id the one around it on a stream.
+template <typename Sink, typename Body>
+void WriteMessage(Sink& sink, const Body& body, StreamFields fields,
+                  std::optional<uint64_t> request_id) {
+  FieldWriter<Sink> to(sink);
+  if (!request_id) {
+    body.Write(to);
+    return;
+  }
+  if (*request_id != 0) {
+    to.Varint(fields.request_id, *request_id);
+  }
+  to.Nested(fields.body, [&](auto message) { body.Write(message); });
+}
+
+template <typename Body>
+MessageLayout LayOut(const Body& body, StreamFields fields,
+                     std::optional<uint64_t> request_id) {
+  MessageLayout layout;
+  LayoutSink sink(layout);
+  WriteMessage(sink, body, fields, request_id);
+  return layout;
+}
+
+template <typename Element>
+void CopyPayload(std::span<const Element> elements, const MessageLayout& layout,
+                 size_t index, std::byte* buffer) {
+  if (!elements.empty()) {
+    QUIRE_CHECK(static_cast<int64_t>(elements.size_bytes()) ==
+                    layout.payload_size(index),
+                "the layout is that of these entries");
+    std::memcpy(buffer + layout.payload_offset(index), elements.data(),
+                elements.size_bytes());
+  }
+}
+
+}  // namespace
+
+MessageLayout LayOutLookupRequest(std::span<const LookupEntry> entries,
+                                  std::optional<int64_t> max_response_bytes,
+                                  std::optional<uint64_t> request_id) {
+  return LayOut(LookupRequestBody{entries, max_response_bytes}, kStreamRequest,
+                request_id);
+}
+
+MessageLayout LayOutApplyGradientRequest(std::span<const GradientEntry> entries,
+                                         int min_durability,
+                                         std::optional<uint64_t> request_id) {
+  return LayOut(ApplyGradientRequestBody{entries, min_durability},
+                kStreamRequest, request_id);
+}
+
+MessageLayout LayOutLookupResponse(std::span<const RowsEntry> entries,
+                                   std::optional<uint64_t> request_id) {
+  return LayOut(LookupResponseBody{entries}, kStreamResponse, request_id);
+}
+
+int64_t LookupResponseBytes(std::span<const RowsEntry> entries,
+                            std::optional<uint64_t> request_id) {
+  SizeSink sink;
+  WriteMessage(sink, LookupResponseBody{entries}, kStreamResponse, request_id);
+  return sink.size();
+}
+
+void Encode(std::span<const LookupEntry> entries, const MessageLayout& layout,
+            std::byte* buffer) {
+  layout.WriteHeaders(buffer);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    CopyPayload(entries[i].ids, layout, i, buffer);
+  }
+}
+
+void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,
+            std::byte* buffer) {
+  layout.WriteHeaders(buffer);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    CopyPayload(entries[i].ids, layout, 2 * i, buffer);
+    CopyPayload(entries[i].gradient, layout, 2 * i + 1, buffer);
+  }
+}
+
+}  // namespace quire::wire

@@ -1,0 +1,89 @@
+// The data plane's messages, as they are written: first the layout
+// (wire/message_layout.h), then the bytes, into a buffer of the caller's.
+//
+// With a request_id, a message is the one for streams: LookupStreamRequest,
+// ApplyGradientStreamRequest, LookupStreamResponse (its outcome: response).
+//
+// Every dim of a shape is at most INT32_MAX: the API has no larger ones.
+// Checked.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/ids.h"
+#include "tensor/shape.h"
+#include "wire/message_layout.h"
+
+namespace quire::wire {
+
+// --- Requests: the client's side ---
+
+// Ids of rows wanted from one table.
+struct LookupEntry {
+  // UTF-8.
+  std::string_view table_name;
+  std::optional<TableUid> table_uid;
+  // ids.size() elements, or absent: [ids.size()].
+  std::optional<Shape> ids_shape;
+  std::span<const int64_t> ids;
+};
+
+// Gradients of rows of one table.
+struct GradientEntry {
+  // UTF-8.
+  std::string_view table_name;
+  std::optional<TableUid> table_uid;
+  std::optional<double> learning_rate;
+  // ids.size() elements, or absent: [ids.size()].
+  std::optional<Shape> ids_shape;
+  std::span<const int64_t> ids;
+  // Of the gradient, as the API wants it: that of ids + [dim].
+  Shape gradient_shape;
+  // gradient_shape.element_count() floats, or empty if the caller writes them
+  // into the buffer itself.
+  std::span<const float> gradient;
+};
+
+// Payload i: the ids of entry i.
+MessageLayout LayOutLookupRequest(
+    std::span<const LookupEntry> entries,
+    std::optional<int64_t> max_response_bytes,
+    std::optional<uint64_t> request_id = std::nullopt);
+
+// Payload 2i: the ids of entry i; payload 2i + 1: its gradient.
+//   min_durability  a v1::Durability; 0: the tables' default
+MessageLayout LayOutApplyGradientRequest(
+    std::span<const GradientEntry> entries, int min_durability = 0,
+    std::optional<uint64_t> request_id = std::nullopt);
+
+// Write the whole message to buffer[0, layout.size()): headers, ids, and the
+// gradients that the entries bring. `layout` is that of the same entries.
+void Encode(std::span<const LookupEntry> entries, const MessageLayout& layout,
+            std::byte* buffer);
+void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,
+            std::byte* buffer);
+
+// --- Replies: the server's side ---
+
+// Rows of one table.
+struct RowsEntry {
+  TableUid table_uid;
+  // Of the rows, float32: rank 0 .. 9.
+  Shape shape;
+};
+
+// Payload i: the rows of entry i, shape.element_count() floats.
+MessageLayout LayOutLookupResponse(
+    std::span<const RowsEntry> entries,
+    std::optional<uint64_t> request_id = std::nullopt);
+
+// LayOutLookupResponse(…).size(), for the limit on replies: allocates nothing.
+int64_t LookupResponseBytes(std::span<const RowsEntry> entries,
+                            std::optional<uint64_t> request_id = std::nullopt);
+
+}  // namespace quire::wire

@@ -1,0 +1,278 @@
+#include "wire/generated.h"
+
+#include <fmt/format.h>
+
+#include <deque>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "quire/v1/embedding.pb.h"
+#include "wire/field_count.h"
+#include "wire/piece_reader.h"
+
+namespace quire::wire {
+namespace {
+
+template <typename Message>
+constexpr bool kIsStreamRequest = requires(const Message& message) {
+  message.request_id();
+};
+
+// A generated object, and the pieces that views of its arrays point to.
+template <typename Message>
+struct Storage {
+  Message message;
+  std::deque<Bytes> arrays;  // grows without moving what it has
+};
+
+// Shows one generated object as a draft.
+class Converter {
+ public:
+  Converter(std::deque<Bytes>& arrays, Draft& draft)
+      : arrays_(arrays), draft_(draft) {}
+
+  absl::Status Convert(const v1::LookupRequest& request);
+  absl::Status Convert(const v1::ApplyGradientRequest& request);
+  absl::Status Convert(const v1::LookupResponse& response);
+
+ private:
+  // All entries of `tables`, each under its name in errors.
+  template <typename Tables>
+  absl::Status ConvertTables(const Tables& tables);
+
+  absl::Status ConvertTable(const v1::TableLookup& source, TableDraft& target);
+  absl::Status ConvertTable(const v1::TableGradient& source,
+                            TableDraft& target);
+  absl::Status ConvertTable(const v1::TableLookupResult& source,
+                            TableDraft& target);
+
+  void ConvertRef(const v1::TableRef& source, TableDraft& target);
+  void ConvertIds(const v1::IdBatch& source, TableDraft& target);
+  absl::Status ConvertTensor(const v1::Tensor& source, TableDraft& target);
+
+  // The elements of a string or an array of numbers.
+  template <typename Array>
+  ByteRange View(const Array& array) {
+    const std::span elements(array.data(), static_cast<size_t>(array.size()));
+    return ByteRange(arrays_.emplace_back(std::as_bytes(elements)));
+  }
+
+  std::deque<Bytes>& arrays_;
+  Draft& draft_;
+};
+
+absl::Status NotBuilt(std::string_view what, std::string_view field) {
+  return Error(Reason::kNotBuilt, fmt::format("this version has no {}", what),
+               field);
+}
+
+// FLOAT32 is all that there is.
+absl::Status CheckElementType(v1::ElementType type, std::string_view field) {
+  if (type == v1::ELEMENT_TYPE_UNSPECIFIED ||
+      type == v1::ELEMENT_TYPE_FLOAT32) {
+    return absl::OkStatus();
+  }
+  const std::string name = v1::ElementType_IsValid(type)
+                               ? v1::ElementType_Name(type)
+                               : fmt::format("element type {}", int{type});
+  return NotBuilt(fmt::format("{}, only ELEMENT_TYPE_FLOAT32", name), field);
+}
+
+ShapeDraft ConvertShape(const v1::Shape& source) {
+  ShapeDraft target;
+  target.present = true;
+  target.dims.assign(source.dims().begin(), source.dims().end());
+  return target;
+}
+
+absl::Status Converter::Convert(const v1::LookupRequest& request) {
+  if (request.has_min_position()) {
+    return NotBuilt("waiting for a position", "min_position");
+  }
+  if (request.has_max_response_bytes()) {
+    draft_.max_response_bytes = request.max_response_bytes();
+  }
+  return ConvertTables(request.tables());
+}
+
+absl::Status Converter::Convert(const v1::ApplyGradientRequest& request) {
+  if (request.has_push_id()) {
+    return NotBuilt("pushes with an identity", "push_id");
+  }
+  draft_.min_durability = request.min_durability();
+  return ConvertTables(request.tables());
+}
+
+absl::Status Converter::Convert(const v1::LookupResponse& response) {
+  return ConvertTables(response.tables());
+}
+
+template <typename Tables>
+absl::Status Converter::ConvertTables(const Tables& tables) {
+  for (const auto& source : tables) {
+    const std::string prefix = fmt::format("tables[{}].", draft_.tables.size());
+    TableDraft& target = draft_.tables.emplace_back();
+    QUIRE_RETURN_IF_ERROR(
+        WithFieldPrefix(ConvertTable(source, target), prefix));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Converter::ConvertTable(const v1::TableLookup& source,
+                                     TableDraft& target) {
+  QUIRE_RETURN_IF_ERROR(
+      CheckElementType(source.output_dtype(), "output_dtype"));
+  if (source.has_bags()) {
+    return NotBuilt("bags", "bags");
+  }
+  ConvertRef(source.table(), target);
+  ConvertIds(source.ids(), target);
+  return absl::OkStatus();
+}
+
+absl::Status Converter::ConvertTable(const v1::TableGradient& source,
+                                     TableDraft& target) {
+  if (source.has_gradient_scale()) {
+    return NotBuilt("scaling of gradients", "gradient_scale");
+  }
+  if (source.return_weight_gradients()) {
+    return NotBuilt("gradients of weights", "return_weight_gradients");
+  }
+  if (source.has_bags()) {
+    return NotBuilt("bags", "bags");
+  }
+  ConvertRef(source.table(), target);
+  if (source.has_learning_rate()) {
+    target.learning_rate = source.learning_rate();
+  }
+  ConvertIds(source.ids(), target);
+  return WithFieldPrefix(ConvertTensor(source.gradient(), target), "gradient.");
+}
+
+absl::Status Converter::ConvertTable(const v1::TableLookupResult& source,
+                                     TableDraft& target) {
+  target.uid = View(source.table_uid());
+  return WithFieldPrefix(ConvertTensor(source.embeddings(), target),
+                         "embeddings.");
+}
+
+void Converter::ConvertRef(const v1::TableRef& source, TableDraft& target) {
+  target.name = source.name();
+  target.uid = View(source.uid());
+}
+
+void Converter::ConvertIds(const v1::IdBatch& source, TableDraft& target) {
+  if (source.has_shape()) {
+    target.ids_shape = ConvertShape(source.shape());
+  }
+  target.ids = View(source.ids());
+}
+
+absl::Status Converter::ConvertTensor(const v1::Tensor& source,
+                                      TableDraft& target) {
+  if (!source.packed().empty() && !source.values().empty()) {
+    return Error(Reason::kBadValue,
+                 "a tensor has both values and packed; set one of them",
+                 "packed");
+  }
+  QUIRE_RETURN_IF_ERROR(CheckElementType(source.dtype(), "dtype"));
+  if (!source.packed().empty()) {
+    return Error(Reason::kBadValue,
+                 "elements of ELEMENT_TYPE_FLOAT32 go into values, not packed",
+                 "packed");
+  }
+  if (source.has_shape()) {
+    target.values_shape = ConvertShape(source.shape());
+  }
+  target.values = View(source.values());
+  return absl::OkStatus();
+}
+
+// All of a message in one run, as the generated parser wants it: the piece
+// itself if there is but one, else a copy in `flat`.
+Bytes Flatten(std::span<const Bytes> pieces, size_t size, std::string& flat) {
+  if (pieces.size() == 1) {
+    return pieces[0];
+  }
+  flat.resize(size);
+  const std::span<std::byte> out = std::as_writable_bytes(std::span(flat));
+  ByteRange(pieces.data(), 0, size).CopyTo(out.data());
+  return out;
+}
+
+template <typename Message>
+absl::Status ParseMessage(std::span<const Bytes> pieces, Message& message) {
+  const size_t size = PieceReader(pieces).left();
+  if (size > std::numeric_limits<int32_t>::max()) {
+    return Error(Reason::kTooLarge,
+                 fmt::format("a message of {} bytes; protobuf has no messages "
+                             "over 2 GiB",
+                             size));
+  }
+  QUIRE_RETURN_IF_ERROR(CheckFieldCount(pieces, *Message::descriptor()));
+  std::string flat;
+  const Bytes bytes = Flatten(pieces, size, flat);
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return Error(Reason::kMalformed,
+                 fmt::format("{} bytes that are no {}", size,
+                             Message::descriptor()->full_name()));
+  }
+  return absl::OkStatus();
+}
+
+// The request_id of a stream's message that is refused as a whole, if it can
+// be read all the same.
+std::optional<uint64_t> FindRequestId(std::span<const Bytes> pieces) {
+  using Request = v1::LookupStreamRequest;
+  static_assert(int{Request::kRequestIdFieldNumber} ==
+                int{v1::ApplyGradientStreamRequest::kRequestIdFieldNumber});
+  std::optional<uint64_t> found;
+  PieceReader in(pieces);
+  while (!in.AtEnd()) {
+    const uint32_t tag = static_cast<uint32_t>(in.Varint());
+    if (tag == TagOf(Request::kRequestIdFieldNumber, WireType::kVarint)) {
+      const uint64_t request_id = in.Varint();
+      found = in.ok() ? request_id : found;
+    } else if (TypeOf(tag) == WireType::kStartGroup) {
+      in.Fail();  // what follows is not ours
+    } else {
+      in.Skip(TypeOf(tag));
+    }
+  }
+  return in.ok() ? found.value_or(0) : found;
+}
+
+}  // namespace
+
+template <typename Message>
+absl::Status ReadGenerated(std::span<const Bytes> pieces, Draft& draft) {
+  auto storage = std::make_shared<Storage<Message>>();
+  draft.storage = storage;
+  const Message& message = storage->message;
+  const absl::Status parsed = ParseMessage(pieces, storage->message);
+  Converter converter(storage->arrays, draft);
+  if constexpr (kIsStreamRequest<Message>) {
+    draft.request_id =
+        parsed.ok() ? message.request_id() : FindRequestId(pieces);
+    return parsed.ok() ? converter.Convert(message.request()) : parsed;
+  } else {
+    return parsed.ok() ? converter.Convert(message) : parsed;
+  }
+}
+
+template absl::Status ReadGenerated<v1::LookupRequest>(std::span<const Bytes>,
+                                                       Draft&);
+template absl::Status ReadGenerated<v1::LookupStreamRequest>(
+    std::span<const Bytes>, Draft&);
+template absl::Status ReadGenerated<v1::ApplyGradientRequest>(
+    std::span<const Bytes>, Draft&);
+template absl::Status ReadGenerated<v1::ApplyGradientStreamRequest>(
+    std::span<const Bytes>, Draft&);
+template absl::Status ReadGenerated<v1::LookupResponse>(std::span<const Bytes>,
+                                                        Draft&);
+
+}  // namespace quire::wire

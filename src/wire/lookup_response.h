@@ -1,0 +1,43 @@
+// A lookup's reply, as the client reads it: views of the rows where they lie.
+
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/byte_range.h"
+#include "base/ids.h"
+#include "tensor/shape.h"
+
+namespace quire::wire {
+
+// Rows of one table.
+struct TableRows {
+  // The incarnation that was read.
+  TableUid table_uid;
+  // Of the request's ids, and [dim]: rank 0 .. 9.
+  Shape shape;
+  // shape.element_count() little-endian floats, aligned to nothing.
+  ByteRange values;
+};
+
+// What was looked up.
+struct LookupResponse {
+  // In the order asked; whether there are as many is for the caller to check.
+  std::vector<TableRows> tables;
+  // Keeps the payloads that the generated code has read, as in LookupRequest.
+  std::shared_ptr<const void> storage;
+
+  // Reads one message, read like requests are (wire/requests.h). `pieces`, the
+  // array as well as the bytes, outlives the response and its copies. INTERNAL
+  // (reason BUG) if it is no message, or not one that a server of ours sends:
+  // elements that are not FLOAT32, a uid that is not 16 bytes, a shape that
+  // disagrees with its floats. Fields of versions to come are ignored.
+  static absl::StatusOr<LookupResponse> Parse(std::span<const Bytes> pieces);
+
+  bool used_generated_code() const { return storage != nullptr; }
+};
+
+}  // namespace quire::wire
