@@ -68,7 +68,7 @@ absl::StatusOr<Pages> Pages::Map(size_t bytes) {
   return Pages(static_cast<std::byte*>(data), size);
 }
 
-void Pages::Populate(size_t offset, size_t bytes) {
+void Pages::Populate(size_t offset, size_t bytes) const {
   const size_t page = PageBytes();
   const size_t begin = offset / page * page;
   const size_t end = std::min(size_, offset + bytes);

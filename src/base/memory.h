@@ -88,7 +88,7 @@ class Pages {
 
   // Faults in the pages of [offset, offset + bytes), so that no later access
   // does.
-  void Populate(size_t offset, size_t bytes);
+  void Populate(size_t offset, size_t bytes) const;
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }

@@ -78,8 +78,7 @@ class QUIRE_SCOPED_CAPABILITY MutexLock {
 
 class QUIRE_SCOPED_CAPABILITY WriterLock {
  public:
-  explicit WriterLock(SharedMutex& mutex) QUIRE_ACQUIRE(mutex)
-      : mutex_(mutex) {
+  explicit WriterLock(SharedMutex& mutex) QUIRE_ACQUIRE(mutex) : mutex_(mutex) {
     mutex_.lock();
   }
   ~WriterLock() QUIRE_RELEASE() { mutex_.unlock(); }
@@ -112,8 +111,7 @@ class CondVar {
   // Returns false once `deadline` (steady clock) has passed.
   bool WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point deadline)
       QUIRE_REQUIRES(mutex) {
-    return condition_.wait_until(mutex, deadline) ==
-           std::cv_status::no_timeout;
+    return condition_.wait_until(mutex, deadline) == std::cv_status::no_timeout;
   }
 
   void NotifyOne() { condition_.notify_one(); }

@@ -36,8 +36,7 @@ class DensePlacement {
 
   // The inverse: the id at `slot` of `shard`.
   int64_t IdAt(ShardId shard, int64_t slot) const {
-    const uint64_t low =
-        (static_cast<uint64_t>(shard) ^ Mix(slot)) & mask_;
+    const uint64_t low = (static_cast<uint64_t>(shard) ^ Mix(slot)) & mask_;
     return (slot << shift_) | static_cast<int64_t>(low);
   }
 

@@ -18,21 +18,20 @@
 #include "absl/status/statusor.h"
 
 // Returns the status of `expression` from the caller unless it is OK.
-#define QUIRE_RETURN_IF_ERROR(expression)                     \
-  do {                                                        \
-    if (absl::Status quire_status_ = (expression);            \
-        !quire_status_.ok()) {                                \
-      return quire_status_;                                   \
-    }                                                         \
+#define QUIRE_RETURN_IF_ERROR(expression)                                 \
+  do {                                                                    \
+    if (absl::Status quire_status_ = (expression); !quire_status_.ok()) { \
+      return quire_status_;                                               \
+    }                                                                     \
   } while (false)
 
 #define QUIRE_STATUS_CONCAT_INNER_(a, b) a##b
 #define QUIRE_STATUS_CONCAT_(a, b) QUIRE_STATUS_CONCAT_INNER_(a, b)
 
 // QUIRE_ASSIGN_OR_RETURN(auto x, MakeX()): x = value, or return the status.
-#define QUIRE_ASSIGN_OR_RETURN(target, expression) \
-  QUIRE_ASSIGN_OR_RETURN_IMPL_(                    \
-      QUIRE_STATUS_CONCAT_(quire_or_, __LINE__), target, expression)
+#define QUIRE_ASSIGN_OR_RETURN(target, expression)                        \
+  QUIRE_ASSIGN_OR_RETURN_IMPL_(QUIRE_STATUS_CONCAT_(quire_or_, __LINE__), \
+                               target, expression)
 #define QUIRE_ASSIGN_OR_RETURN_IMPL_(result, target, expression) \
   auto result = (expression);                                    \
   if (!result.ok()) {                                            \
@@ -46,14 +45,14 @@ namespace quire {
 // exactly one canonical code.
 enum class Reason {
   // INVALID_ARGUMENT: the same request can never succeed.
-  kMalformed,       // not a message of this API
-  kBadName,         // a table name outside [A-Za-z0-9][A-Za-z0-9._-]{0,127}
-  kBadShape,        // dims, ids and payload disagree
-  kBadValue,        // a field's value is outside its range
-  kNonFinite,       // NaN or infinity where numbers are needed
-  kNotBuilt,        // a field of the API that this version does not have
-  kTooLarge,        // over a limit of this server, for ever
-  kReplyTooLarge,   // the reply would exceed max_response_bytes
+  kMalformed,      // not a message of this API
+  kBadName,        // a table name outside [A-Za-z0-9][A-Za-z0-9._-]{0,127}
+  kBadShape,       // dims, ids and payload disagree
+  kBadValue,       // a field's value is outside its range
+  kNonFinite,      // NaN or infinity where numbers are needed
+  kNotBuilt,       // a field of the API that this version does not have
+  kTooLarge,       // over a limit of this server, for ever
+  kReplyTooLarge,  // the reply would exceed max_response_bytes
   // NOT_FOUND
   kNoSuchTable,
   kNoSuchLabel,
@@ -62,17 +61,17 @@ enum class Reason {
   // ALREADY_EXISTS
   kTableExists,
   // FAILED_PRECONDITION: the state must change before a retry.
-  kTableReplaced,         // another table now has this name
-  kTableDiffers,          // if_exists: VERIFY found another specification
+  kTableReplaced,  // another table now has this name
+  kTableDiffers,   // if_exists: VERIFY found another specification
   kTableFrozen,
   kUnsupportedDurability,
   // RESOURCE_EXHAUSTED
   kMemoryFull,
   kBusy,
   // UNAVAILABLE
-  kFilling,         // a new table's initial rows are being written
+  kFilling,  // a new table's initial rows are being written
   kStopping,
-  kCannotConnect,   // (clients) no server answered
+  kCannotConnect,  // (clients) no server answered
   // DEADLINE_EXCEEDED, CANCELLED, INTERNAL, UNIMPLEMENTED
   kDeadline,
   kCancelled,

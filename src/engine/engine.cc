@@ -106,8 +106,7 @@ Engine::~Engine() {
 
 // --- Tables ---
 
-absl::StatusOr<TableHandle> Engine::MakeTable(
-    const v1::TableSpec& normalized) {
+absl::StatusOr<TableHandle> Engine::MakeTable(const v1::TableSpec& normalized) {
   const TableConfig config = ConfigOf(normalized);
   // Each factor is bounded (limits.h), their product is not.
   const double bytes =
@@ -151,8 +150,7 @@ absl::StatusOr<TableHandle> Engine::MakeTable(
 
 void Engine::Fill(const TableHandle& table) {
   const TableConfig& config = table->rows().config();
-  const bool is_small =
-      config.num_embeddings * config.dim <= kFillInlineFloats;
+  const bool is_small = config.num_embeddings * config.dim <= kFillInlineFloats;
   for (int32_t shard = 0; shard < config.shard_count; ++shard) {
     const ShardId id{static_cast<uint32_t>(shard)};
     if (is_small) {
@@ -235,7 +233,8 @@ absl::StatusOr<TableHandle> Engine::FindAny(
   TableHandle table;
   {
     ReaderLock lock(mutex_);
-    const auto found = tables_.find(absl::string_view(name.data(), name.size()));
+    const auto found =
+        tables_.find(absl::string_view(name.data(), name.size()));
     if (found != tables_.end()) {
       table = found->second;
     }
@@ -282,8 +281,8 @@ std::vector<TableHandle> Engine::List() const {
   return tables;
 }
 
-absl::StatusOr<TableUid> Engine::DropTable(
-    std::string_view name, const std::optional<TableUid>& uid) {
+absl::StatusOr<TableUid> Engine::DropTable(std::string_view name,
+                                           const std::optional<TableUid>& uid) {
   QUIRE_ASSIGN_OR_RETURN(TableHandle table, FindAny(name, uid));
   // Only one of several droppers finds it in the order.
   if (!sequencer_.Remove(table->uid())) {

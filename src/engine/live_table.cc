@@ -23,11 +23,11 @@ absl::Status LiveTable::CheckIds(std::span<const int64_t> ids) const {
   if (!bad) {
     return absl::OkStatus();
   }
-  return Error(Reason::kIdOutOfRange,
-               fmt::format("table '{}': id {} at position {} is not in [0, {})",
-                           name(), ids[*bad], *bad,
-                           rows_->config().num_embeddings),
-               fmt::format("ids.ids[{}]", *bad));
+  return Error(
+      Reason::kIdOutOfRange,
+      fmt::format("table '{}': id {} at position {} is not in [0, {})", name(),
+                  ids[*bad], *bad, rows_->config().num_embeddings),
+      fmt::format("ids.ids[{}]", *bad));
 }
 
 void LiveTable::Lookup(std::span<const int64_t> ids, std::byte* out) {

@@ -8,8 +8,8 @@
 namespace quire {
 
 absl::Status NoSuchTable(std::string_view name) {
-  return Error(Reason::kNoSuchTable, fmt::format("there is no table '{}'", name),
-               "table.name");
+  return Error(Reason::kNoSuchTable,
+               fmt::format("there is no table '{}'", name), "table.name");
 }
 
 absl::StatusOr<Sequencer::TableOrder*> Sequencer::Find(const TableUid& uid,

@@ -23,16 +23,17 @@ using v1::TableSpec;
 // --- Refusals ---
 
 absl::Status NotBuilt(std::string_view field, std::string_view what) {
-  return Error(Reason::kNotBuilt,
-               fmt::format("{} is not built yet ({}); leave it out", field,
-                           what),
-               field);
+  return Error(
+      Reason::kNotBuilt,
+      fmt::format("{} is not built yet ({}); leave it out", field, what),
+      field);
 }
 
 // A number that a field must have unless it is absent, because nothing else is
 // built.
 template <typename T>
-absl::Status OnlyDefault(bool present, T value, T only, std::string_view field) {
+absl::Status OnlyDefault(bool present, T value, T only,
+                         std::string_view field) {
   if (!present || value == only) {
     return absl::OkStatus();
   }
@@ -44,20 +45,20 @@ absl::Status InRange(int64_t value, int64_t low, int64_t high,
   if (value >= low && value <= high) {
     return absl::OkStatus();
   }
-  return Error(Reason::kBadValue,
-               fmt::format("{} is {}; it must be in [{}, {}]", field, value,
-                           low, high),
-               field);
+  return Error(
+      Reason::kBadValue,
+      fmt::format("{} is {}; it must be in [{}, {}]", field, value, low, high),
+      field);
 }
 
 absl::Status FiniteAtLeastZero(double value, std::string_view field) {
   if (std::isfinite(value) && value >= 0) {
     return absl::OkStatus();
   }
-  return Error(Reason::kBadValue,
-               fmt::format("{} is {}; it must be finite and 0 or more", field,
-                           value),
-               field);
+  return Error(
+      Reason::kBadValue,
+      fmt::format("{} is {}; it must be finite and 0 or more", field, value),
+      field);
 }
 
 absl::Status Finite(double value, std::string_view field) {
@@ -193,9 +194,9 @@ absl::Status NormalizeSgd(v1::Sgd& sgd) {
 }
 
 absl::Status NormalizeAdagrad(v1::Adagrad& adagrad) {
-  QUIRE_RETURN_IF_ERROR(
-      OnlyDefault(adagrad.has_weight_decay(), adagrad.weight_decay(), 0.0,
-                  "spec.optimizer.adagrad.weight_decay"));
+  QUIRE_RETURN_IF_ERROR(OnlyDefault(adagrad.has_weight_decay(),
+                                    adagrad.weight_decay(), 0.0,
+                                    "spec.optimizer.adagrad.weight_decay"));
   QUIRE_RETURN_IF_ERROR(OnlyDefault(adagrad.has_maximize(), adagrad.maximize(),
                                     false, "spec.optimizer.adagrad.maximize"));
   adagrad.clear_weight_decay();
@@ -205,8 +206,8 @@ absl::Status NormalizeAdagrad(v1::Adagrad& adagrad) {
   if (!adagrad.has_eps()) {
     adagrad.set_eps(1e-10);
   }
-  QUIRE_RETURN_IF_ERROR(FiniteAtLeastZero(adagrad.lr_decay(),
-                                          "spec.optimizer.adagrad.lr_decay"));
+  QUIRE_RETURN_IF_ERROR(
+      FiniteAtLeastZero(adagrad.lr_decay(), "spec.optimizer.adagrad.lr_decay"));
   QUIRE_RETURN_IF_ERROR(
       FiniteAtLeastZero(adagrad.initial_accumulator_value(),
                         "spec.optimizer.adagrad.initial_accumulator_value"));
@@ -252,8 +253,9 @@ absl::Status NormalizeOptimizer(TableSpec& spec) {
     case v1::Optimizer::kRowwiseAdagrad:
       return NormalizeRowwiseAdagrad(*optimizer.mutable_rowwise_adagrad());
     default: {
-      const FieldDescriptor* kind = optimizer.GetDescriptor()->FindFieldByNumber(
-          static_cast<int>(optimizer.kind_case()));
+      const FieldDescriptor* kind =
+          optimizer.GetDescriptor()->FindFieldByNumber(
+              static_cast<int>(optimizer.kind_case()));
       return NotBuilt("spec.optimizer." + kind->name(),
                       "sgd, adagrad and rowwise_adagrad work");
     }

@@ -33,8 +33,8 @@ void ApplySgd(const Kernels& kernels, const OptimizerStep& step,
 void ApplyAdagrad(const Kernels& kernels, const OptimizerStep& step,
                   const Batch& batch) {
   const double clr =
-      step.learning_rate / (1.0 + static_cast<double>(step.step - 1) *
-                                      step.optimizer.lr_decay);
+      step.learning_rate /
+      (1.0 + static_cast<double>(step.step - 1) * step.optimizer.lr_decay);
   kernels.adagrad(batch.rows, batch.count, batch.ahead, batch.dim,
                   batch.stripes,
                   {.negative_clr = static_cast<float>(-clr),

@@ -30,8 +30,7 @@ class IdIndex {
 
   // The index of `id` in `ids`, to which it is appended if it is new.
   uint32_t FindOrAdd(int64_t id, std::vector<int64_t>& ids) {
-    size_t slot =
-        (static_cast<uint64_t>(id) * 0x9E3779B97F4A7C15u) >> shift_;
+    size_t slot = (static_cast<uint64_t>(id) * 0x9E3779B97F4A7C15u) >> shift_;
     for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
       if (ids[slots_[slot] - 1] == id) {
         return slots_[slot] - 1;
@@ -65,8 +64,7 @@ absl::StatusOr<GradientBatch> GradientBatch::Make(
 
 // Finds every occurrence's gradient, whole, and checks that it is finite.
 absl::Status GradientBatch::Locate(std::span<const GradientPart> parts,
-                                   int64_t dim,
-                                   const kernels::Kernels& kernels,
+                                   int64_t dim, const kernels::Kernels& kernels,
                                    size_t* bad_part) {
   const size_t floats = static_cast<size_t>(dim);
   size_t occurrences = 0;
@@ -161,10 +159,10 @@ absl::Status GradientBatch::SumDuplicates(
   const size_t bad = kernels.first_non_finite(
       reinterpret_cast<const std::byte*>(sums_.get()), total);
   if (bad < total) {
-    const auto* sum = reinterpret_cast<const std::byte*>(
-        sums_.get() + bad / floats * floats);
-    const size_t at = static_cast<size_t>(
-        std::ranges::find(gradients_, sum) - gradients_.begin());
+    const auto* sum =
+        reinterpret_cast<const std::byte*>(sums_.get() + bad / floats * floats);
+    const size_t at = static_cast<size_t>(std::ranges::find(gradients_, sum) -
+                                          gradients_.begin());
     return NonFinite(static_cast<int64_t>(at),
                      static_cast<int64_t>(bad % floats), ids_[at],
                      "the sum of the gradients");

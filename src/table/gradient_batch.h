@@ -34,9 +34,10 @@ class GradientBatch {
   // INVALID_ARGUMENT (NON_FINITE) for a NaN or an infinity in what came or in
   // a sum; the message says at which place, the field is "gradient" of the
   // part at fault, whose index goes to *bad_part.
-  static absl::StatusOr<GradientBatch> Make(
-      std::span<const GradientPart> parts, int64_t dim,
-      const kernels::Kernels& kernels, size_t* bad_part);
+  static absl::StatusOr<GradientBatch> Make(std::span<const GradientPart> parts,
+                                            int64_t dim,
+                                            const kernels::Kernels& kernels,
+                                            size_t* bad_part);
 
   // The ids, each once, in the order of their first occurrence: [n].
   std::span<const int64_t> ids() const { return ids_; }

@@ -40,8 +40,8 @@ absl::StatusOr<std::unique_ptr<Table>> Table::Make(
       .kernels = &kernels,
       .stripes = &stripes,
   };
-  QUIRE_ASSIGN_OR_RETURN(
-      Pages values, Pages::Map(static_cast<size_t>(ValueBytes(config))));
+  QUIRE_ASSIGN_OR_RETURN(Pages values,
+                         Pages::Map(static_cast<size_t>(ValueBytes(config))));
   QUIRE_ASSIGN_OR_RETURN(Pages state,
                          Pages::Map(static_cast<size_t>(StateBytes(config))));
   return std::unique_ptr<Table>(

@@ -101,9 +101,9 @@ class Table {
   }
   const float* RowOf(int64_t id) const {
     const size_t shard = static_cast<size_t>(placement_.ShardOf(id));
-    return value_base_ + (static_cast<int64_t>(shard) * slot_count_ +
-                          placement_.SlotOf(id)) *
-                             layout_.dim;
+    return value_base_ +
+           (static_cast<int64_t>(shard) * slot_count_ + placement_.SlotOf(id)) *
+               layout_.dim;
   }
 
   // Constant after construction.

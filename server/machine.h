@@ -1,0 +1,15 @@
+// What this machine, or the container on it, gives a process.
+
+#pragma once
+
+#include <cstdint>
+
+namespace quire {
+
+// Bytes of memory: the cgroup's limit, or the machine's if that is less.
+int64_t MemoryBytes();
+
+// Processors that may be used at once: by affinity and the cgroup's quota.
+int ProcessorCount();
+
+}  // namespace quire

@@ -1,0 +1,96 @@
+// Every method of the API, and what handles it: one line each.
+
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <map>
+#include <string>
+
+#include "engine/engine.h"
+#include "quire/v1/admin.grpc.pb.h"
+#include "quire/v1/embedding.grpc.pb.h"
+#include "server/call.h"
+#include "server/embedding_service.h"
+#include "server/server.h"
+#include "server/table_service.h"
+
+namespace quire {
+
+// Constant after construction, but for the counters.
+class Methods {
+ public:
+  Methods(Engine& engine, MemoryBudget& inflight, const ServerOptions& options);
+
+  // The generated services, raw: for the server's builder.
+  grpc::Service* embedding() { return &embedding_; }
+  grpc::Service* table() { return &table_; }
+  grpc::Service* server() { return &server_; }
+
+  // Waits for calls of every method on `queue`.
+  void ServeAll(CallHost& host, grpc::ServerCompletionQueue* queue) const;
+
+ private:
+  using E = v1::EmbeddingService;
+  using T = v1::TableService;
+  using S = v1::ServerService;
+  using EmbeddingMethods =
+      E::WithRawMethod_Lookup<E::WithRawMethod_ApplyGradient<
+          E::WithRawMethod_LookupStream<E::WithRawMethod_ApplyGradientStream<
+              E::WithRawMethod_Nearest<E::WithRawMethod_OpenSession<
+                  E::WithRawMethod_CloseSession<E::Service>>>>>>>;
+  using RawTableMethods = T::WithRawMethod_CreateTable<
+      T::WithRawMethod_GetTable<T::WithRawMethod_ListTables<
+          T::WithRawMethod_AlterTable<T::WithRawMethod_DropTable<
+              T::WithRawMethod_ReadRows<T::WithRawMethod_WriteRows<
+                  T::WithRawMethod_SetLabels<T::WithRawMethod_GetLabels<
+                      T::WithRawMethod_FindLabels<T::WithRawMethod_ImportTable<
+                          T::WithRawMethod_ExportTable<
+                              T::WithRawMethod_CreateSnapshot<
+                                  T::WithRawMethod_VerifyTable<
+                                      T::Service>>>>>>>>>>>>>>;
+  using ServerMethods =
+      S::WithRawMethod_GetServerInfo<S::WithRawMethod_GetStats<S::Service>>;
+
+  // gRPC gives a stream that flows one way a type of its own, though all are
+  // the same underneath. Here they are duplex, so that one StreamCall serves
+  // them all.
+  class TableMethods : public RawTableMethods {
+   public:
+    void RequestImport(grpc::ServerContext* context,
+                       StreamMethod::Stream* stream,
+                       grpc::ServerCompletionQueue* queue, void* tag);
+    void RequestExport(grpc::ServerContext* context, grpc::ByteBuffer* request,
+                       StreamMethod::Stream* stream,
+                       grpc::ServerCompletionQueue* queue, void* tag);
+  };
+
+  void AddDataPlane();
+  void AddTableMethods();
+  void AddStreams();
+  void AddServerMethods();
+
+  MethodCounters& CountersOf(const std::string& name);
+  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(
+      const v1::GetServerInfoRequest& request) const;
+  absl::StatusOr<v1::GetStatsResponse> GetStats(
+      const v1::GetStatsRequest& request) const;
+
+  Engine& engine_;
+  MemoryBudget& inflight_;
+  const ServerOptions options_;
+  const std::chrono::steady_clock::time_point started_;
+
+  EmbeddingMethods embedding_;
+  TableMethods table_;
+  ServerMethods server_;
+  EmbeddingService rows_;
+  TableService tables_;
+
+  // Deques: methods do not move.
+  std::deque<UnaryMethod> unary_;
+  std::deque<StreamMethod> streams_;
+  std::map<std::string, MethodCounters> counters_;
+};
+
+}  // namespace quire

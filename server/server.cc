@@ -1,0 +1,155 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/limits.h"
+#include "base/status.h"
+#include "server/methods.h"
+
+namespace quire {
+namespace {
+
+// Calls that may wait for a worker at once: some seconds of work.
+constexpr size_t kWaitingCallsMax = 256;
+
+void Poll(grpc::ServerCompletionQueue& queue) {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) {
+    static_cast<Event*>(tag)->Done(ok);
+  }
+}
+
+}  // namespace
+
+class Server::Core {
+ public:
+  explicit Core(const ServerOptions& server_options)
+      : options(server_options),
+        engine({.table_bytes_max = options.table_bytes_max,
+                .worker_count = options.thread_count}),
+        inflight(options.inflight_bytes_max),
+        methods(engine, inflight, options),
+        workers(options.thread_count) {}
+
+  absl::Status Start();
+  void Stop(absl::Duration grace);
+
+  const ServerOptions options;
+  Engine engine;
+  MemoryBudget inflight;
+  Methods methods;
+  CallRegistry registry;
+  // Runs calls; the engine's own run parts of them.
+  WorkerPool workers;
+  CallHost host{registry, workers, kWaitingCallsMax};
+
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
+  std::unique_ptr<grpc::Server> server;
+  std::vector<std::thread> pollers;
+  std::string address;
+  int port = 0;
+};
+
+absl::Status Server::Core::Start() {
+  // Both are process-wide in gRPC, and read when a builder is made.
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(),
+                           &port);
+  // A second server on the same port is a mistake, not a share of the load.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  const int64_t message_bytes_max =
+      std::max(options.push_bytes_max, kLookupReplyBytesMax) +
+      kMessageBytesSlack;
+  builder.SetMaxReceiveMessageSize(static_cast<int>(message_bytes_max));
+  builder.SetMaxSendMessageSize(
+      static_cast<int>(kLookupReplyBytesMax + kMessageBytesSlack));
+  // Rows are noise to a compressor, and a small message may unpack to a large
+  // one: refuse compressed requests.
+  for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+  builder.RegisterService(methods.embedding());
+  builder.RegisterService(methods.table());
+  builder.RegisterService(methods.server());
+  for (int i = 0; i < options.thread_count; ++i) {
+    queues.push_back(builder.AddCompletionQueue());
+  }
+  server = builder.BuildAndStart();
+  if (server == nullptr || (port == 0 && !options.listen.starts_with("unix"))) {
+    for (auto& queue : queues) {
+      queue->Shutdown();
+      Poll(*queue);
+    }
+    return Error(Reason::kBadValue,
+                 fmt::format("cannot listen on {}: is the address right, and "
+                             "the port free?",
+                             options.listen),
+                 "--listen");
+  }
+  const size_t colon = options.listen.rfind(':');
+  address = port == 0
+                ? options.listen
+                : fmt::format("{}:{}", options.listen.substr(0, colon), port);
+  for (auto& queue : queues) {
+    methods.ServeAll(host, queue.get());
+    pollers.emplace_back([&queue = *queue] { Poll(queue); });
+  }
+  grpc::HealthCheckServiceInterface* health = server->GetHealthCheckService();
+  for (const char* service :
+       {"quire.v1.EmbeddingService", "quire.v1.TableService",
+        "quire.v1.ServerService"}) {
+    health->SetServingStatus(service, true);
+  }
+  return absl::OkStatus();
+}
+
+void Server::Core::Stop(absl::Duration grace) {
+  if (server == nullptr) {
+    return;
+  }
+  server->GetHealthCheckService()->SetServingStatus(false);
+  registry.StopStreams();
+  server->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  // Cancelled calls may still be at work; their replies need a queue.
+  registry.WaitUntilNone();
+  for (auto& queue : queues) {
+    queue->Shutdown();
+  }
+  for (std::thread& poller : pollers) {
+    poller.join();
+  }
+  server.reset();
+}
+
+Server::Server(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+
+Server::~Server() { core_->Stop(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const ServerOptions& options) {
+  auto core = std::make_unique<Core>(options);
+  QUIRE_RETURN_IF_ERROR(core->Start());
+  return std::unique_ptr<Server>(new Server(std::move(core)));
+}
+
+const std::string& Server::address() const { return core_->address; }
+int Server::port() const { return core_->port; }
+Engine& Server::engine() { return core_->engine; }
+void Server::Stop(absl::Duration grace) { core_->Stop(grace); }
+
+std::string_view Version() { return QUIRE_VERSION; }
+
+}  // namespace quire
