@@ -1,0 +1,169 @@
+// No torn rows: rows whose columns are equal before and after every change
+// are seen with equal columns by every reader, whatever runs beside it.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <latch>
+#include <thread>
+#include <vector>
+
+#include "kernels/each_table.h"
+
+namespace quire::kernels {
+namespace {
+
+constexpr size_t kRows = 3;  // few, so that threads meet
+constexpr size_t kRounds = 8000;
+
+class TornRowTest : public EachTable {
+ protected:
+  // Runs two copies of each of `changes` while two readers look for a row
+  // whose columns differ; returns how many they found.
+  size_t CountTornRows(size_t dim, std::vector<std::function<void()>> changes) {
+    std::atomic<size_t> torn = 0;
+    std::atomic<size_t> changing = 2 * changes.size();
+    std::latch start(2 * static_cast<ptrdiff_t>(changes.size()) + 2);
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < 2 * changes.size(); ++i) {
+      threads.emplace_back([&, change = changes[i / 2]] {
+        start.arrive_and_wait();
+        for (size_t round = 0; round < kRounds; ++round) {
+          change();
+        }
+        changing.fetch_sub(1);
+      });
+    }
+    for (int reader = 0; reader < 2; ++reader) {
+      threads.emplace_back([&] {
+        start.arrive_and_wait();
+        do {
+          torn.fetch_add(CountTornRowsOnce(dim));
+        } while (changing.load() != 0);
+      });
+    }
+    threads.clear();
+    return torn.load();
+  }
+
+  size_t CountTornRowsOnce(size_t dim) {
+    const std::vector<const float*> rows = Rows<const float>(dim);
+    std::vector<float> out(kRows * dim);
+    GetParam()->gather(rows.data(), kRows, 0, dim, &stripes_,
+                       reinterpret_cast<std::byte*>(out.data()));
+    size_t torn = 0;
+    for (size_t row = 0; row < kRows; ++row) {
+      for (size_t d = 1; d < dim; ++d) {
+        if (BitsOf(out[row * dim + d]) != BitsOf(out[row * dim])) {
+          ++torn;
+          break;
+        }
+      }
+    }
+    return torn;
+  }
+
+  template <typename Float>
+  std::vector<Float*> Rows(size_t dim) {
+    std::vector<Float*> rows;
+    for (size_t row = 0; row < kRows; ++row) {
+      rows.push_back(values_.data() + row * dim);
+    }
+    return rows;
+  }
+
+  std::vector<RowUpdate> Updates(size_t dim, const std::vector<float>& ones) {
+    std::vector<RowUpdate> updates;
+    for (float* values : Rows<float>(dim)) {
+      updates.push_back(
+          {.values = values,
+           .state = state_.data() + (values - values_.data()),
+           .gradient = reinterpret_cast<const std::byte*>(ones.data())});
+    }
+    return updates;
+  }
+
+  static constexpr size_t kDimMax = 200;
+
+  Stripes stripes_;
+  std::vector<float> values_ = std::vector<float>(kRows * kDimMax);
+  std::vector<float> state_ = std::vector<float>(kRows * kDimMax, 1.0f);
+  const std::vector<float> ones_ = std::vector<float>(kRows * kDimMax, 1.0f);
+};
+QUIRE_RUN_ON_EACH_TABLE(TornRowTest);
+
+TEST_P(TornRowTest, ReadersSeeWholeRowsBesideSgdAndScatter) {
+  for (size_t dim : {64, 200}) {
+    std::ranges::fill(values_, 0.0f);
+    const std::vector<float*> rows = Rows<float>(dim);
+    const std::vector<RowUpdate> updates = Updates(dim, ones_);
+
+    const size_t torn = CountTornRows(
+        dim, {[&] {
+                GetParam()->sgd(updates.data(), kRows, 0, dim, &stripes_,
+                                {.negative_lr = -0.001f});
+              },
+              [&] {
+                GetParam()->scatter(
+                    rows.data(), kRows, dim, &stripes_,
+                    reinterpret_cast<const std::byte*>(ones_.data()));
+              }});
+
+    EXPECT_EQ(torn, 0u);
+  }
+}
+
+TEST_P(TornRowTest, ReadersSeeWholeRowsBesideAdagrad) {
+  const std::vector<RowUpdate> updates = Updates(64, ones_);
+
+  const size_t torn = CountTornRows(
+      64, {[&] {
+        GetParam()->adagrad(updates.data(), kRows, 0, 64, &stripes_,
+                            {.negative_clr = -0.1f, .eps = 0});
+      }});
+
+  EXPECT_EQ(torn, 0u);
+  // No update of the state was lost either: it counts the steps.
+  for (size_t i = 0; i < kRows * 64; ++i) {
+    EXPECT_EQ(state_[i], 1.0f + 2 * kRounds);
+  }
+}
+
+TEST_P(TornRowTest, ReadersSeeWholeRowsBesideRowwiseAdagrad) {
+  const std::vector<RowUpdate> updates = Updates(64, ones_);
+
+  const size_t torn = CountTornRows(64, {[&] {
+                                      GetParam()->rowwise_adagrad(
+                                          updates.data(), kRows, 0, 64,
+                                          &stripes_, {.lr = 0.1f, .eps = 0});
+                                    }});
+
+  EXPECT_EQ(torn, 0u);
+  for (const RowUpdate& update : updates) {
+    EXPECT_EQ(*update.state, 1.0f + 2 * kRounds);
+  }
+}
+
+TEST(StripesTest, RowsSpreadOverTheStripes) {
+  Stripes stripes;
+  std::vector<std::byte> arena(1 << 20);
+  for (size_t row_bytes : {4, 64, 256, 400}) {
+    std::vector<bool> taken(kStripeCount);
+    size_t shared = 0;
+    for (size_t i = 0; i < 2048; ++i) {
+      const uint8_t* stripe = StripeOf(&stripes, &arena[i * row_bytes]);
+      const size_t index = static_cast<size_t>(stripe - stripes.bytes);
+      ASSERT_LT(index, kStripeCount);
+      shared += taken[index];
+      taken[index] = true;
+    }
+    // 2048 balls into 65536 bins: 32 meet another.
+    EXPECT_LE(shared, 100u) << row_bytes;
+  }
+}
+
+}  // namespace
+}  // namespace quire::kernels
