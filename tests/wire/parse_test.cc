@@ -84,7 +84,8 @@ TYPED_TEST(ParseTest, ReadsEveryEncodingAsTheGeneratedCodeDoes) {
     ASSERT_EQ(Difference<Message>(pieces), "");
     if (!legal) {
       ++malformed_count;
-      ASSERT_THAT(parsed.status().ToString(), ::testing::HasSubstr("are no "));
+      ASSERT_THAT(parsed.status().ToString(),
+                  ::testing::HasSubstr("received are not a "));
       continue;
     }
     message.DiscardUnknownFields();

@@ -288,13 +288,13 @@ TEST(MalformedTest, WhatIsNoMessageIsSaidToBeNone) {
 
   ExpectError(LookupRequest::Parse(Pieces("garbage")).status(),
               Reason::kMalformed, "",
-              "7 bytes that are no quire.v1.LookupRequest");
+              "the 7 bytes received are not a quire.v1.LookupRequest");
   ExpectError(ApplyGradientRequest::Parse(Pieces("\x1a\x7f")).status(),
               Reason::kMalformed, "",
-              "2 bytes that are no quire.v1.ApplyGradientRequest");
+              "the 2 bytes received are not a quire.v1.ApplyGradientRequest");
   ExpectError(LookupStreamRequest::Parse(Pieces("\x08")).request.status(),
               Reason::kMalformed, "",
-              "1 bytes that are no quire.v1.LookupStreamRequest");
+              "the 1 bytes received are not a quire.v1.LookupStreamRequest");
 }
 
 TEST(MalformedTest, NamesAreUtf8) {
@@ -303,7 +303,7 @@ TEST(MalformedTest, NamesAreUtf8) {
   message.add_tables()->mutable_table()->set_name("\xff");
 
   ExpectError(Parse(message), Reason::kMalformed, "",
-              "7 bytes that are no quire.v1.LookupRequest");
+              "the 7 bytes received are not a quire.v1.LookupRequest");
 }
 
 TEST(StreamRefusalTest, ARefusedRequestKeepsItsNumber) {
@@ -395,10 +395,10 @@ TEST_F(BadReplyTest, RowsAreFloat32) {
 }
 
 TEST_F(BadReplyTest, GarbageIsNoReply) {
-  ExpectError(LookupResponse::Parse(Pieces("garbage")).status(), Reason::kBug,
-              "",
-              "the server sent a reply that cannot be read: 7 bytes that are "
-              "no quire.v1.LookupResponse");
+  ExpectError(
+      LookupResponse::Parse(Pieces("garbage")).status(), Reason::kBug, "",
+      "the server sent a reply that cannot be read: the 7 bytes received "
+      "are not a quire.v1.LookupResponse");
 }
 
 TEST_F(BadReplyTest, FieldsOfVersionsToComeAreIgnored) {
