@@ -111,6 +111,17 @@ TEST(CostTest, MillionsOfUnknownFieldsAreRefusedAsBytes) {
   }
 }
 
+TEST(CostTest, NothingHidesTheFieldsBehindIt) {
+  // Each is legal, and would end the count if it were read as `tables`.
+  const std::string unknown = Repeat("\x78\x01", 4'000'000);
+
+  for (const std::string_view screen :
+       {"\x7b\x1a\x01\xff\x7c"sv, "\x18\x05"sv, "\x1d\xff\xff\xff\xff"sv}) {
+    EXPECT_EQ(RefusalWithin(kMiB, std::string(screen) + unknown),
+              Reason::kTooLarge);
+  }
+}
+
 TEST(CostTest, MillionsOfDimsAreRefusedAsBytes) {
   const std::string dims = Repeat("\x01", 4'000'000);
   const std::string packed =

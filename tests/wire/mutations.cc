@@ -131,6 +131,11 @@ class Field {
     if (random.OneIn(20)) {
       return Unpacked(element_type, random);
     }
+    if (random.OneIn(20)) {
+      // Of numbers of any size this is one more; of fixed ones, a part of one.
+      return {Whole(bytes_ + Varint(random.Bits() >> random.Index(64), random),
+                    random)};
+    }
     return {Whole(bytes_, random)};
   }
 
