@@ -169,8 +169,10 @@ void WriteMessage(Sink& sink, const Body& body, StreamFields fields,
 template <typename Body>
 MessageLayout LayOut(const Body& body, StreamFields fields,
                      std::optional<uint64_t> request_id) {
+  SizeSink size;
+  WriteMessage(size, body, fields, request_id);
   MessageLayout layout;
-  LayoutSink sink(layout);
+  LayoutSink sink(size, layout);
   WriteMessage(sink, body, fields, request_id);
   return layout;
 }

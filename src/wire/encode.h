@@ -27,9 +27,9 @@ namespace quire::wire {
 struct LookupEntry {
   // UTF-8.
   std::string_view table_name;
-  std::optional<TableUid> table_uid;
+  std::optional<TableUid> table_uid = std::nullopt;
   // ids.size() elements, or absent: [ids.size()].
-  std::optional<Shape> ids_shape;
+  std::optional<Shape> ids_shape = std::nullopt;
   std::span<const int64_t> ids;
 };
 
@@ -37,16 +37,16 @@ struct LookupEntry {
 struct GradientEntry {
   // UTF-8.
   std::string_view table_name;
-  std::optional<TableUid> table_uid;
-  std::optional<double> learning_rate;
+  std::optional<TableUid> table_uid = std::nullopt;
+  std::optional<double> learning_rate = std::nullopt;
   // ids.size() elements, or absent: [ids.size()].
-  std::optional<Shape> ids_shape;
+  std::optional<Shape> ids_shape = std::nullopt;
   std::span<const int64_t> ids;
   // Of the gradient, as the API wants it: that of ids + [dim].
   Shape gradient_shape;
   // gradient_shape.element_count() floats, or empty if the caller writes them
   // into the buffer itself.
-  std::span<const float> gradient;
+  std::span<const float> gradient = {};
 };
 
 // Payload i: the ids of entry i.
@@ -72,7 +72,7 @@ void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,
 
 // Rows of one table.
 struct RowsEntry {
-  TableUid table_uid;
+  TableUid table_uid{};
   // Of the rows, float32: rank 0 .. 9.
   Shape shape;
 };

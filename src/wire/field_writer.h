@@ -5,7 +5,6 @@
 
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -33,16 +32,30 @@ constexpr int64_t SaturatingMultiply(int64_t a, int64_t b) {
 // Counts what is written.
 class SizeSink {
  public:
-  int64_t size() const { return size_; }
+  // Of all that is written, payloads too.
+  int64_t size() const { return SaturatingAdd(header_bytes_, payload_bytes_); }
+  int64_t header_bytes() const { return header_bytes_; }
+  size_t payload_count() const { return payload_count_; }
 
+  void Byte(uint8_t) { ++header_bytes_; }
   void Write(std::string_view bytes) {
-    Skip(static_cast<int64_t>(bytes.size()));
+    header_bytes_ += static_cast<int64_t>(bytes.size());
   }
-  void Payload(int64_t size) { Skip(size); }
-  void Skip(int64_t size) { size_ = SaturatingAdd(size_, size); }
+  void Payload(int64_t size) {
+    payload_bytes_ = SaturatingAdd(payload_bytes_, size);
+    ++payload_count_;
+  }
+  // All that `part` has counted.
+  void Add(const SizeSink& part) {
+    header_bytes_ += part.header_bytes_;
+    payload_bytes_ = SaturatingAdd(payload_bytes_, part.payload_bytes_);
+    payload_count_ += part.payload_count_;
+  }
 
  private:
-  int64_t size_ = 0;
+  int64_t header_bytes_ = 0;
+  int64_t payload_bytes_ = 0;
+  size_t payload_count_ = 0;
 };
 
 // Field numbers are below 16. A field is written whatever its value; its caller
@@ -60,7 +73,7 @@ class FieldWriter {
 
   void Double(int field, double value) {
     Tag(field, WireType::kFixed64);
-    Raw(&value, sizeof(value));
+    sink_.Write({reinterpret_cast<const char*>(&value), sizeof(value)});
   }
 
   void String(int field, std::string_view bytes) {
@@ -88,33 +101,23 @@ class FieldWriter {
     Tag(field, WireType::kLength);
     RawVarint(static_cast<uint64_t>(size.size()));
     if constexpr (std::is_same_v<Sink, SizeSink>) {
-      sink_.Skip(size.size());
+      sink_.Add(size);
     } else {
       body(*this);
     }
   }
 
-  void RawVarint(uint64_t value);
+  void RawVarint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) {
+      sink_.Byte(static_cast<uint8_t>(value | 0x80));
+    }
+    sink_.Byte(static_cast<uint8_t>(value));
+  }
 
  private:
   void Tag(int field, WireType type) { RawVarint(TagOf(field, type)); }
 
-  void Raw(const void* bytes, size_t size) {
-    sink_.Write({static_cast<const char*>(bytes), size});
-  }
-
   Sink& sink_;
 };
-
-template <typename Sink>
-void FieldWriter<Sink>::RawVarint(uint64_t value) {
-  std::array<char, 10> bytes;
-  size_t size = 0;
-  for (; value >= 0x80; value >>= 7) {
-    bytes[size++] = static_cast<char>(value | 0x80);
-  }
-  bytes[size++] = static_cast<char>(value);
-  Raw(bytes.data(), size);
-}
 
 }  // namespace quire::wire

@@ -218,7 +218,7 @@ absl::Status ParseMessage(std::span<const Bytes> pieces, Message& message) {
   const Bytes bytes = Flatten(pieces, size, flat);
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return Error(Reason::kMalformed,
-                 fmt::format("{} bytes that are no {}", size,
+                 fmt::format("the {} bytes received are not a {}", size,
                              Message::descriptor()->full_name()));
   }
   return absl::OkStatus();

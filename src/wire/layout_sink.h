@@ -2,8 +2,10 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "wire/field_writer.h"
@@ -13,21 +15,31 @@ namespace quire::wire {
 
 class LayoutSink {
  public:
-  explicit LayoutSink(MessageLayout& layout) : layout_(layout) {}
+  // `layout` is empty; `size` has counted what will be written.
+  LayoutSink(const SizeSink& size, MessageLayout& layout) : layout_(layout) {
+    layout_.headers_.resize(static_cast<size_t>(size.header_bytes()));
+    layout_.payloads_.reserve(size.payload_count());
+    next_ = layout_.headers_.data();
+  }
+
+  void Byte(uint8_t byte) { *next_++ = std::byte{byte}; }
 
   void Write(std::string_view bytes) {
-    const auto* begin = reinterpret_cast<const std::byte*>(bytes.data());
-    layout_.headers_.insert(layout_.headers_.end(), begin,
-                            begin + bytes.size());
+    next_ = std::ranges::copy(std::as_bytes(std::span(bytes)), next_).out;
   }
 
   void Payload(int64_t size) {
-    layout_.payloads_.push_back({.offset = layout_.size(), .size = size});
+    const int64_t header_bytes = next_ - layout_.headers_.data();
+    layout_.payloads_.push_back(
+        {.offset = SaturatingAdd(header_bytes, layout_.payload_bytes_),
+         .size = size});
     layout_.payload_bytes_ = SaturatingAdd(layout_.payload_bytes_, size);
   }
 
  private:
   MessageLayout& layout_;
+  // In the headers: where the next one goes.
+  std::byte* next_;
 };
 
 }  // namespace quire::wire

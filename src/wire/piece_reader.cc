@@ -14,7 +14,7 @@ void PieceReader::Fail() {
   left_ = 0;
 }
 
-uint64_t PieceReader::Varint() {
+uint64_t PieceReader::LongVarint() {
   uint64_t value = 0;
   for (int shift = 0; shift < 70; shift += 7) {
     if (left_ == 0) {

@@ -28,7 +28,9 @@ class PieceReader {
   void Fail();
 
   // A varint as protobuf reads it: up to ten bytes, bits beyond 64 are dropped.
-  uint64_t Varint();
+  uint64_t Varint() {
+    return left_ > 0 && Peek() < 0x80 ? Byte() : LongVarint();
+  }
   uint64_t Fixed64();
   // A length as protobuf reads it: up to five bytes. No more than is left.
   size_t Length();
@@ -50,7 +52,10 @@ class PieceReader {
  private:
   // Moves on to the piece that has the next byte; there is one.
   void FindNext();
+  // The next byte; there is one.
+  uint8_t Peek();
   uint8_t Byte();
+  uint64_t LongVarint();
 
   const Bytes* piece_;
   size_t offset_ = 0;
@@ -80,18 +85,20 @@ inline void PieceReader::FindNext() {
   }
 }
 
-inline uint8_t PieceReader::Byte() {
+inline uint8_t PieceReader::Peek() {
   FindNext();
+  return std::to_integer<uint8_t>((*piece_)[offset_]);
+}
+
+inline uint8_t PieceReader::Byte() {
+  const uint8_t byte = Peek();
+  ++offset_;
   --left_;
-  return std::to_integer<uint8_t>((*piece_)[offset_++]);
+  return byte;
 }
 
 inline bool PieceReader::TakeTag(int field, WireType type) {
-  if (left_ == 0) {
-    return false;
-  }
-  FindNext();
-  if (std::to_integer<uint32_t>((*piece_)[offset_]) != TagOf(field, type)) {
+  if (left_ == 0 || Peek() != TagOf(field, type)) {
     return false;
   }
   ++offset_;

@@ -1,0 +1,55 @@
+#include "tests/wire/differential.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <bit>
+#include <cstdint>
+#include <optional>
+
+namespace quire::wire::testing {
+namespace {
+
+std::string Hex(std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) {
+    text += fmt::format("{:02x}", static_cast<uint8_t>(byte));
+  }
+  return text;
+}
+
+template <typename Number>
+std::string Describe(const std::optional<Number>& value) {
+  return value ? fmt::format("{}", *value) : "absent";
+}
+
+// Bit for bit: a NaN is like no other, but it is like itself.
+std::string Describe(const std::optional<double>& value) {
+  return value ? fmt::format("{:x}", std::bit_cast<uint64_t>(*value))
+               : "absent";
+}
+
+std::string Describe(const ShapeDraft& shape) {
+  return shape.present ? fmt::format("({})", fmt::join(shape.dims, ", "))
+                       : "absent";
+}
+
+}  // namespace
+
+std::string Describe(const Draft& draft) {
+  std::string text =
+      fmt::format("request_id {} max_response_bytes {} min_durability {}\n",
+                  Describe(draft.request_id),
+                  Describe(draft.max_response_bytes), draft.min_durability);
+  for (const TableDraft& table : draft.tables) {
+    text +=
+        fmt::format("name {} uid {} learning_rate {} ids {} {} values {} {}\n",
+                    Hex(table.name), Hex(ToString(table.uid)),
+                    Describe(table.learning_rate), Describe(table.ids_shape),
+                    Hex(ToString(table.ids)), Describe(table.values_shape),
+                    Hex(ToString(table.values)));
+  }
+  return text;
+}
+
+}  // namespace quire::wire::testing

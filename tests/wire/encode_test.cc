@@ -1,0 +1,274 @@
+// What we write against what the generated code would.
+
+#include "wire/encode.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "main/seed.h"
+#include "quire/v1/embedding.pb.h"
+#include "tests/wire/messages.h"
+#include "tests/wire/random.h"
+
+namespace quire::wire {
+namespace {
+
+using namespace quire::wire::testing;
+using quire::testing::Seed;
+
+std::optional<TableUid> UidOf(std::string_view bytes) {
+  TableUid uid;
+  if (bytes.size() != uid.bytes.size()) {
+    return std::nullopt;
+  }
+  std::memcpy(uid.bytes.data(), bytes.data(), bytes.size());
+  return uid;
+}
+
+Shape ShapeOf(const v1::Shape& message) {
+  const std::vector<int64_t> dims(message.dims().begin(), message.dims().end());
+  return Shape::Make(dims, kRankMax + 1).value();
+}
+
+// A tensor as we send it: with its shape and type.
+Shape Normalise(v1::Tensor& tensor) {
+  if (!tensor.has_shape()) {
+    tensor.mutable_shape()->add_dims(tensor.values_size());
+  }
+  tensor.set_dtype(v1::ELEMENT_TYPE_FLOAT32);
+  return ShapeOf(tensor.shape());
+}
+
+// The parts that are always there, and unspecified as we leave them.
+LookupEntry EntryOf(v1::TableLookup& table) {
+  table.clear_output_dtype();
+  const v1::TableRef& ref = *table.mutable_table();
+  const v1::IdBatch& ids = *table.mutable_ids();
+  return {.table_name = ref.name(),
+          .table_uid = UidOf(ref.uid()),
+          .ids_shape = ids.has_shape() ? std::optional(ShapeOf(ids.shape()))
+                                       : std::nullopt,
+          .ids = std::span(ids.ids().data(), ids.ids().size())};
+}
+
+GradientEntry EntryOf(v1::TableGradient& table) {
+  const v1::TableRef& ref = *table.mutable_table();
+  const v1::IdBatch& ids = *table.mutable_ids();
+  v1::Tensor& gradient = *table.mutable_gradient();
+  const Shape shape = Normalise(gradient);
+  return {.table_name = ref.name(),
+          .table_uid = UidOf(ref.uid()),
+          .learning_rate = table.has_learning_rate()
+                               ? std::optional(table.learning_rate())
+                               : std::nullopt,
+          .ids_shape = ids.has_shape() ? std::optional(ShapeOf(ids.shape()))
+                                       : std::nullopt,
+          .ids = std::span(ids.ids().data(), ids.ids().size()),
+          .gradient_shape = shape,
+          .gradient =
+              std::span(gradient.values().data(), gradient.values().size())};
+}
+
+RowsEntry EntryOf(v1::TableLookupResult& table) {
+  return {.table_uid = UidOf(table.table_uid()).value(),
+          .shape = Normalise(*table.mutable_embeddings())};
+}
+
+// Normalises the tables of a message; what they become as entries.
+template <typename Entry, typename Message>
+std::vector<Entry> EntriesOf(Message& message) {
+  std::vector<Entry> entries;
+  for (auto& table : *message.mutable_tables()) {
+    entries.push_back(EntryOf(table));
+  }
+  return entries;
+}
+
+// What we send for a message, into a buffer full of something else.
+
+std::string Buffer(const MessageLayout& layout) {
+  return std::string(static_cast<size_t>(layout.size()), '\xaa');
+}
+
+std::byte* Begin(std::string& buffer) {
+  return reinterpret_cast<std::byte*>(buffer.data());
+}
+
+using RequestId = std::optional<uint64_t>;
+
+std::string Ours(v1::LookupRequest& message, RequestId request_id) {
+  const auto entries = EntriesOf<LookupEntry>(message);
+  const MessageLayout layout = LayOutLookupRequest(
+      entries,
+      message.has_max_response_bytes()
+          ? std::optional<int64_t>(message.max_response_bytes())
+          : std::nullopt,
+      request_id);
+  std::string buffer = Buffer(layout);
+  Encode(entries, layout, Begin(buffer));
+  return buffer;
+}
+
+std::string Ours(v1::ApplyGradientRequest& message, RequestId request_id) {
+  const auto entries = EntriesOf<GradientEntry>(message);
+  const MessageLayout layout =
+      LayOutApplyGradientRequest(entries, message.min_durability(), request_id);
+  std::string buffer = Buffer(layout);
+  Encode(entries, layout, Begin(buffer));
+  return buffer;
+}
+
+std::string Ours(v1::LookupResponse& message, RequestId request_id) {
+  const auto entries = EntriesOf<RowsEntry>(message);
+  const MessageLayout layout = LayOutLookupResponse(entries, request_id);
+  EXPECT_EQ(LookupResponseBytes(entries, request_id), layout.size());
+  std::string buffer = Buffer(layout);
+  for (int i = 0; i < message.tables_size(); ++i) {
+    const auto& values = message.tables(i).embeddings().values();
+    const size_t payload = static_cast<size_t>(i);
+    EXPECT_EQ(layout.payload_size(payload), values.size() * 4);
+    std::memcpy(Begin(buffer) + layout.payload_offset(payload), values.data(),
+                static_cast<size_t>(layout.payload_size(payload)));
+  }
+  layout.WriteHeaders(Begin(buffer));
+  return buffer;
+}
+
+// A message, and the one around it on a stream.
+template <typename InnerMessage, typename StreamMessage>
+struct Pair {
+  using Message = InnerMessage;
+  using Stream = StreamMessage;
+};
+
+v1::LookupRequest& Inner(v1::LookupStreamRequest& stream) {
+  return *stream.mutable_request();
+}
+v1::ApplyGradientRequest& Inner(v1::ApplyGradientStreamRequest& stream) {
+  return *stream.mutable_request();
+}
+v1::LookupResponse& Inner(v1::LookupStreamResponse& stream) {
+  return *stream.mutable_response();
+}
+
+template <typename Pair>
+class EncodeTest : public ::testing::Test {
+ protected:
+  Random random_{Seed()};
+};
+using Messages = ::testing::Types<
+    Pair<v1::LookupRequest, v1::LookupStreamRequest>,
+    Pair<v1::ApplyGradientRequest, v1::ApplyGradientStreamRequest>,
+    Pair<v1::LookupResponse, v1::LookupStreamResponse>>;
+TYPED_TEST_SUITE(EncodeTest, Messages);
+
+TYPED_TEST(EncodeTest, WritesWhatTheGeneratedCodeWould) {
+  for (int i = 0; i < 3000; ++i) {
+    auto message = RandomMessage<typename TypeParam::Message>(this->random_,
+                                                              Legality::kLegal);
+
+    const std::string ours = Ours(message, std::nullopt);
+
+    ASSERT_EQ(ours, Serialise(message)) << message.DebugString();
+  }
+}
+
+TYPED_TEST(EncodeTest, WritesWhatTheGeneratedCodeWouldOnStreams) {
+  for (int i = 0; i < 3000; ++i) {
+    typename TypeParam::Stream stream;
+    stream.set_request_id(this->random_.OneIn(8) ? 0 : this->random_.Bits());
+    Fill(this->random_, Legality::kLegal, Inner(stream));
+
+    const std::string ours = Ours(Inner(stream), stream.request_id());
+
+    ASSERT_EQ(ours, Serialise(stream)) << stream.DebugString();
+  }
+}
+
+TEST(MessageLayoutTest, GradientsMayBeWrittenLater) {
+  const std::vector<int64_t> ids = {3, 1};
+  const std::vector<float> gradient = {1, 2, 3, 4};
+  GradientEntry entry = {.table_name = "words",
+                         .ids = ids,
+                         .gradient_shape = {2, 2},
+                         .gradient = gradient};
+  const MessageLayout layout = LayOutApplyGradientRequest({{entry}});
+  std::string at_once = Buffer(layout);
+  Encode(std::span(&entry, 1), layout, Begin(at_once));
+
+  entry.gradient = {};
+  std::string later = Buffer(layout);
+  Encode(std::span(&entry, 1), layout, Begin(later));
+  EXPECT_NE(later, at_once);
+  std::memcpy(Begin(later) + layout.payload_offset(1), gradient.data(),
+              static_cast<size_t>(layout.payload_size(1)));
+
+  EXPECT_EQ(layout.payload_count(), 2);
+  EXPECT_EQ(later, at_once);
+}
+
+TEST(MessageLayoutTest, AnEmptyPayloadHasAPlace) {
+  const RowsEntry entries[] = {{.shape = {0, 5}}, {.shape = {1, 5}}};
+
+  const MessageLayout layout = LayOutLookupResponse(entries);
+
+  EXPECT_EQ(layout.payload_count(), 2);
+  EXPECT_EQ(layout.payload_size(0), 0);
+  EXPECT_EQ(layout.payload_size(1), 20);
+  EXPECT_LE(layout.payload_offset(1) + 20, layout.size());
+}
+
+TEST(MessageLayoutTest, TheShiftAlignsTheFirstPayload) {
+  Random random(Seed());
+  for (int i = 0; i < 200; ++i) {
+    const RowsEntry entry = {.shape = {random.Between(1, 500), 7}};
+    const MessageLayout layout = LayOutLookupResponse({{entry}}, random.Bits());
+
+    const int64_t shift = layout.alignment_shift();
+
+    EXPECT_GE(shift, 0);
+    EXPECT_LT(shift, 64);
+    EXPECT_EQ((shift + layout.payload_offset(0)) % 64, 0);
+  }
+  EXPECT_EQ(MessageLayout().alignment_shift(), 0);
+}
+
+TEST(MessageLayoutTest, SizesThatCannotBeDoNotOverflow) {
+  constexpr int64_t kDimMax = std::numeric_limits<int32_t>::max();
+  constexpr int64_t kSizeMax = std::numeric_limits<int64_t>::max();
+  const RowsEntry large = {.shape = {kDimMax, kDimMax, 2}};
+  const RowsEntry entries[] = {large, large, {.shape = {2}}};
+
+  const MessageLayout layout = LayOutLookupResponse(entries);
+
+  EXPECT_EQ(layout.size(), kSizeMax);
+  EXPECT_EQ(LookupResponseBytes(entries), kSizeMax);
+}
+
+TEST(MessageLayoutTest, AnEmptyMessageIsNoBytes) {
+  EXPECT_EQ(LayOutLookupResponse({}).size(), 0);
+  EXPECT_EQ(LookupResponseBytes({}), 0);
+  EXPECT_EQ(MessageLayout().size(), 0);
+}
+
+TEST(MessageLayoutDeathTest, TheApiHasNoDimOverInt32) {
+  const RowsEntry entry = {.shape = {0, int64_t{1} << 31}};
+  EXPECT_DEATH(LayOutLookupResponse({{entry}}), "no larger dims");
+}
+
+TEST(MessageLayoutDeathTest, AMessageOver2GiBIsNotWritten) {
+  const RowsEntry entry = {.shape = {int64_t{1} << 29}};
+  const MessageLayout layout = LayOutLookupResponse({{entry}});
+  std::byte buffer[64];
+  EXPECT_DEATH(layout.WriteHeaders(buffer), "no messages over 2 GiB");
+}
+
+}  // namespace
+}  // namespace quire::wire

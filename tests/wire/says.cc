@@ -1,0 +1,114 @@
+#include "tests/wire/says.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/wire/pieces.h"
+
+namespace quire::wire::testing {
+namespace {
+
+template <typename Element>
+std::vector<Element> ElementsOf(const ByteRange& range) {
+  std::vector<Element> elements(range.size() / sizeof(Element));
+  range.CopyTo(reinterpret_cast<std::byte*>(elements.data()));
+  return elements;
+}
+
+// Floats as bits, so that NaN compares.
+std::vector<uint32_t> BitsOf(
+    const google::protobuf::RepeatedField<float>& values) {
+  std::vector<uint32_t> bits;
+  for (const float value : values) {
+    bits.push_back(std::bit_cast<uint32_t>(value));
+  }
+  return bits;
+}
+
+std::string BytesOf(const std::optional<TableUid>& uid) {
+  return uid ? std::string(uid->bytes.begin(), uid->bytes.end()) : "";
+}
+
+std::vector<int64_t> DimsOf(const Shape& shape) {
+  return {shape.dims().begin(), shape.dims().end()};
+}
+
+// The dims of `holder.shape`, or [count] if there is none.
+template <typename Holder>
+std::vector<int64_t> DimsOf(const Holder& holder, int count) {
+  return holder.has_shape()
+             ? std::vector<int64_t>(holder.shape().dims().begin(),
+                                    holder.shape().dims().end())
+             : std::vector<int64_t>{count};
+}
+
+template <typename Parsed, typename Message>
+void ExpectTableAndIds(const Parsed& parsed, const Message& message) {
+  const v1::IdBatch& ids = message.ids();
+  EXPECT_EQ(parsed.table_name, message.table().name());
+  EXPECT_EQ(BytesOf(parsed.table_uid), message.table().uid());
+  EXPECT_EQ(DimsOf(parsed.ids_shape), DimsOf(ids, ids.ids_size()));
+  EXPECT_EQ(parsed.id_count(), ids.ids_size());
+  EXPECT_EQ(ElementsOf<int64_t>(parsed.ids),
+            std::vector<int64_t>(ids.ids().begin(), ids.ids().end()));
+}
+
+void ExpectTensor(const Shape& shape, const ByteRange& values,
+                  const v1::Tensor& message) {
+  EXPECT_EQ(DimsOf(shape), DimsOf(message, message.values_size()));
+  EXPECT_EQ(ElementsOf<uint32_t>(values), BitsOf(message.values()));
+}
+
+template <typename Parsed, typename Message>
+void ExpectTablesAndIds(const Parsed& parsed, const Message& message) {
+  int64_t id_count = 0;
+  EXPECT_EQ(parsed.tables.size(), static_cast<size_t>(message.tables_size()));
+  for (int i = 0; i < message.tables_size(); ++i) {
+    ExpectTableAndIds(parsed.tables.at(static_cast<size_t>(i)),
+                      message.tables(i));
+    id_count += message.tables(i).ids().ids_size();
+  }
+  EXPECT_EQ(parsed.id_count, id_count);
+}
+
+}  // namespace
+
+void ExpectSays(const LookupRequest& parsed, const v1::LookupRequest& message) {
+  ExpectTablesAndIds(parsed, message);
+  EXPECT_EQ(parsed.max_response_bytes,
+            message.has_max_response_bytes()
+                ? std::optional(message.max_response_bytes())
+                : std::nullopt);
+}
+
+void ExpectSays(const ApplyGradientRequest& parsed,
+                const v1::ApplyGradientRequest& message) {
+  ExpectTablesAndIds(parsed, message);
+  EXPECT_EQ(parsed.min_durability, message.min_durability());
+  for (int i = 0; i < message.tables_size(); ++i) {
+    const TableGradient& table = parsed.tables.at(static_cast<size_t>(i));
+    const v1::TableGradient& expected = message.tables(i);
+    EXPECT_EQ(table.learning_rate, expected.has_learning_rate()
+                                       ? std::optional(expected.learning_rate())
+                                       : std::nullopt);
+    ExpectTensor(table.gradient_shape, table.gradient, expected.gradient());
+  }
+}
+
+void ExpectSays(const LookupResponse& parsed,
+                const v1::LookupResponse& message) {
+  ASSERT_EQ(parsed.tables.size(), static_cast<size_t>(message.tables_size()));
+  for (int i = 0; i < message.tables_size(); ++i) {
+    const TableRows& table = parsed.tables[static_cast<size_t>(i)];
+    EXPECT_EQ(BytesOf(table.table_uid), message.tables(i).table_uid());
+    ExpectTensor(table.shape, table.values, message.tables(i).embeddings());
+  }
+}
+
+}  // namespace quire::wire::testing
