@@ -98,8 +98,8 @@ class Client {
  public:
   // Connects and reads the server's limits. CANNOT_CONNECT if no server
   // answers within the timeout.
-  static absl::StatusOr<std::unique_ptr<Client>> Connect(
-      ClientOptions options, CallOptions call = {});
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(ClientOptions options,
+                                                         CallOptions call = {});
 
   ~Client();  // waits for the calls in flight
   Client(const Client&) = delete;
@@ -172,6 +172,10 @@ class Client {
   absl::StatusOr<std::vector<int64_t>> FindLabels(std::string_view table,
                                                   const Labels& labels,
                                                   CallOptions call = {});
+
+  // Imports and exports take as long as their tables are large: they end by a
+  // deadline only if the call brings one, and are not tried again by
+  // themselves. They may outlive the client.
 
   // A table being imported: rows in order of their ids, then Finish. Dropped
   // before that, it leaves no table behind. One thread at a time.

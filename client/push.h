@@ -1,0 +1,43 @@
+// A push: one request, whatever its size.
+
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/client.h"
+#include "quire/v1/admin.pb.h"
+#include "quire/v1/embedding.pb.h"
+
+namespace quire {
+
+// Gradients of one table, each id once.
+struct SummedGradient {
+  // [n]: in order of first appearance.
+  std::vector<int64_t> ids;
+  // [n, dim]
+  std::vector<float> gradient;
+};
+
+// Sums the gradients of equal ids in their order, in float32: what the server
+// does with a push that brings them apart.
+//   ids       [n]
+//   gradient  [n, dim]
+SummedGradient SumDuplicates(std::span<const int64_t> ids,
+                             std::span<const float> gradient, int64_t dim);
+
+// The request. One over a limit has the duplicate ids of each item summed
+// first; if that does not bring it below, TOO_LARGE. BAD_SHAPE if a gradient
+// does not lie evenly over its ids. Nothing is referred to after the return.
+absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
+                                            const v1::ServerLimits& limits);
+
+// The reply to a push of `item_count` items.
+absl::StatusOr<std::vector<PushedTable>> ReadPushReply(
+    const v1::ApplyGradientResponse& response, size_t item_count);
+
+}  // namespace quire

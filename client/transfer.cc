@@ -1,0 +1,234 @@
+// Client's streams: tables that are imported, and exported.
+
+#include <fmt/format.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/sync_stream.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "base/status.h"
+#include "client/client.h"
+#include "client/core.h"
+
+namespace quire {
+namespace {
+
+// Of rows and labels in one message of an import.
+constexpr int64_t kChunkBytes = int64_t{1} << 20;
+
+// A stream's context and what its errors are told with. The connection lives
+// as long.
+struct Stream {
+  Stream(std::shared_ptr<Connection> to, std::string_view method,
+         absl::Time deadline)
+      : connection(std::move(to)), site(connection->Site(method, deadline)) {
+    context.set_deadline(absl::ToChronoTime(deadline));
+  }
+
+  absl::Status StatusOf(const grpc::Status& status) const {
+    return status.ok() ? absl::OkStatus() : FromGrpc(status, site);
+  }
+
+  const std::shared_ptr<Connection> connection;
+  const CallSite site;
+  grpc::ClientContext context;
+};
+
+class ImportStream final : public Client::Import {
+ public:
+  ImportStream(std::shared_ptr<Connection> connection, absl::Time deadline,
+               const v1::TableSpec& spec)
+      : stream_(std::move(connection), "ImportTable", deadline),
+        dim_(spec.embedding_dim()),
+        writer_(stream_.connection->tables().ImportTable(&stream_.context,
+                                                         &response_)) {
+    v1::ImportTableRequest header;
+    *header.mutable_header()->mutable_spec() = spec;
+    Send(header);
+  }
+
+  ~ImportStream() override {
+    if (!ended_) {
+      stream_.context.TryCancel();
+      writer_->Finish();
+    }
+  }
+
+  absl::Status Write(std::span<const float> values,
+                     const Labels& labels) override {
+    const int64_t row_count = std::ssize(values) / dim_;
+    if (row_count * dim_ != std::ssize(values)) {
+      return Error(Reason::kBadShape,
+                   fmt::format("{} floats are no whole rows of dim {}",
+                               values.size(), dim_),
+                   "values");
+    }
+    if (!labels.empty() && std::ssize(labels) != row_count) {
+      return Error(
+          Reason::kBadShape,
+          fmt::format("{} labels for {} rows", labels.size(), row_count),
+          "labels");
+    }
+    for (int64_t begin = 0; begin < row_count && !ended_;) {
+      begin += SendChunk(values, labels, begin, row_count);
+    }
+    return Writable();
+  }
+
+  // An error if the stream has ended: rows would go nowhere.
+  absl::Status Writable() const {
+    if (!ended_) {
+      return absl::OkStatus();
+    }
+    return ended_->ok() ? absl::FailedPreconditionError("the import has ended")
+                        : *ended_;
+  }
+
+  absl::StatusOr<v1::Table> Finish() override {
+    if (!ended_) {
+      writer_->WritesDone();
+      End();
+    }
+    QUIRE_RETURN_IF_ERROR(*ended_);
+    return response_.table();
+  }
+
+ private:
+  // Sends rows from `begin` on, as many as a message should hold and one at
+  // least; returns how many.
+  int64_t SendChunk(std::span<const float> values, const Labels& labels,
+                    int64_t begin, int64_t row_count) {
+    v1::ImportTableRequest request;
+    v1::ImportTableRequest::Chunk& chunk = *request.mutable_chunk();
+    chunk.set_first_id(next_id_);
+    int64_t end = begin;
+    int64_t bytes = 0;
+    do {
+      bytes += dim_ * static_cast<int64_t>(sizeof(float));
+      if (!labels.empty()) {
+        const std::string& label = labels[static_cast<size_t>(end)];
+        bytes += std::ssize(label);
+        chunk.add_labels(label);
+      }
+      ++end;
+    } while (end < row_count && bytes < kChunkBytes);
+    const auto rows = values.subspan(static_cast<size_t>(begin * dim_),
+                                     static_cast<size_t>((end - begin) * dim_));
+    v1::Tensor& tensor = *chunk.mutable_values();
+    tensor.mutable_shape()->add_dims(static_cast<int32_t>(end - begin));
+    tensor.mutable_shape()->add_dims(static_cast<int32_t>(dim_));
+    tensor.mutable_values()->Add(rows.begin(), rows.end());
+    next_id_ += end - begin;
+    Send(request);
+    return end - begin;
+  }
+
+  // A message that cannot be sent means that the server has ended the stream.
+  void Send(const v1::ImportTableRequest& request) {
+    if (!writer_->Write(request)) {
+      End();
+    }
+  }
+
+  void End() { ended_ = stream_.StatusOf(writer_->Finish()); }
+
+  Stream stream_;
+  const int64_t dim_;
+  v1::ImportTableResponse response_;
+  const std::unique_ptr<grpc::ClientWriter<v1::ImportTableRequest>> writer_;
+  int64_t next_id_ = 0;
+  // How the stream ended; nullopt while it is open.
+  std::optional<absl::Status> ended_;
+};
+
+class ExportStream final : public Client::Export {
+ public:
+  ExportStream(std::shared_ptr<Connection> connection, absl::Time deadline,
+               const v1::ExportTableRequest& request)
+      : stream_(std::move(connection), "ExportTable", deadline),
+        reader_(stream_.connection->tables().ExportTable(&stream_.context,
+                                                         request)) {}
+
+  ~ExportStream() override {
+    if (!ended_) {
+      stream_.context.TryCancel();
+      reader_->Finish();
+    }
+  }
+
+  absl::Status ReadHeader() {
+    v1::ExportTableResponse part;
+    if (!Receive(part)) {
+      QUIRE_RETURN_IF_ERROR(*ended_);
+    }
+    if (!part.has_header()) {
+      return Error(Reason::kBug, "an export began without its header");
+    }
+    table_ = std::move(*part.mutable_header());
+    return absl::OkStatus();
+  }
+
+  const v1::Table& table() const override { return table_; }
+
+  absl::StatusOr<std::optional<v1::ExportTableResponse::Chunk>> Read()
+      override {
+    v1::ExportTableResponse part;
+    if (!Receive(part)) {
+      QUIRE_RETURN_IF_ERROR(*ended_);
+      return std::nullopt;
+    }
+    if (!part.has_chunk()) {
+      return Error(Reason::kBug, "a part of an export is no chunk");
+    }
+    return std::move(*part.mutable_chunk());
+  }
+
+ private:
+  // False once the stream has ended.
+  bool Receive(v1::ExportTableResponse& part) {
+    if (!ended_ && !reader_->Read(&part)) {
+      ended_ = stream_.StatusOf(reader_->Finish());
+    }
+    return !ended_;
+  }
+
+  Stream stream_;
+  const std::unique_ptr<grpc::ClientReader<v1::ExportTableResponse>> reader_;
+  v1::Table table_;
+  // How the stream ended; nullopt while it is open.
+  std::optional<absl::Status> ended_;
+};
+
+// A stream takes as long as its table is large.
+absl::Time StreamDeadline(const CallOptions& call) {
+  return call.deadline.value_or(absl::InfiniteFuture());
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Client::Import>> Client::ImportTable(
+    const v1::TableSpec& spec, CallOptions call) {
+  if (spec.embedding_dim() < 1) {
+    return Error(Reason::kBadValue,
+                 fmt::format("table '{}': embedding_dim is {}; rows have at "
+                             "least one float",
+                             spec.name(), spec.embedding_dim()),
+                 "spec.embedding_dim");
+  }
+  auto stream = std::make_unique<ImportStream>(core_->shared_connection(),
+                                               StreamDeadline(call), spec);
+  QUIRE_RETURN_IF_ERROR(stream->Writable());
+  return stream;
+}
+
+absl::StatusOr<std::unique_ptr<Client::Export>> Client::ExportTable(
+    const v1::ExportTableRequest& request, CallOptions call) {
+  auto stream = std::make_unique<ExportStream>(core_->shared_connection(),
+                                               StreamDeadline(call), request);
+  QUIRE_RETURN_IF_ERROR(stream->ReadHeader());
+  return stream;
+}
+
+}  // namespace quire
