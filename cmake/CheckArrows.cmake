@@ -8,28 +8,47 @@ cmake_minimum_required(VERSION 3.25)
 
 set(seen "")
 foreach(file IN LISTS FILES)
-  file(STRINGS ${file} lines REGEX "^#[ \t]*include[ \t]*\"")
+  cmake_path(GET file PARENT_PATH directory)
+  cmake_path(RELATIVE_PATH file BASE_DIRECTORY ${SOURCE_DIR}
+             OUTPUT_VARIABLE shown)
+  file(STRINGS ${file} lines REGEX "^[ \t]*#[ \t]*include[ \t]*[<\"]")
   foreach(line IN LISTS lines)
-    string(REGEX REPLACE "^#[ \t]*include[ \t]*\"([^\"]*)\".*" "\\1" path
-           "${line}")
+    string(REGEX REPLACE "^[^<\"]*[<\"]([^>\"]*)[>\"].*" "\\1" path "${line}")
     cmake_path(GET path PARENT_PATH room)
     if(room STREQUAL "google/rpc")
       set(room "quire/v1")
     endif()
-    if(NOT EXISTS ${SOURCE_DIR}/src/${path} AND NOT EXISTS ${SOURCE_DIR}/${path}
-       AND NOT room STREQUAL "quire/v1")
+
+    if(path MATCHES "(^|/)\\.\\.?/")
+      message(FATAL_ERROR
+        "${shown} includes \"${path}\" by a relative path, which hides its "
+        "room. Write the path from src/, or from the root.")
+    elseif(EXISTS ${SOURCE_DIR}/src/${path})
+      set(header ${SOURCE_DIR}/src/${path})
+    elseif(EXISTS ${SOURCE_DIR}/${path})
+      set(header ${SOURCE_DIR}/${path})
+    elseif(EXISTS ${directory}/${path})
+      message(FATAL_ERROR
+        "${shown} includes \"${path}\", which is beside it. "
+        "Write the path from src/, or from the root.")
+    elseif(NOT room STREQUAL "quire/v1")
       continue()
     endif()
-    cmake_path(RELATIVE_PATH file BASE_DIRECTORY ${SOURCE_DIR}
-               OUTPUT_VARIABLE shown)
+
     if(room STREQUAL PREFIX)
+      if(path MATCHES "\\.h$" AND NOT header IN_LIST FILES)
+        message(FATAL_ERROR
+          "${shown} includes \"${path}\", which room '${NAME}' does not list "
+          "under HEADERS, so that nobody checks what it includes. List it.")
+      endif()
       continue()
     endif()
     if(NOT room IN_LIST ALLOWED)
+      list(JOIN ALLOWED ", " allowed)
       message(FATAL_ERROR
         "${shown} includes \"${path}\", but room '${NAME}' does not name the "
-        "room '${room}'. It may use: ${ALLOWED}. "
-        "If the arrow is meant, add it where the room is declared.")
+        "room '${room}' under USES. It names: ${allowed}. If the arrow is "
+        "meant, add it where the room is declared.")
     endif()
     list(APPEND seen ${room})
   endforeach()
@@ -38,8 +57,8 @@ endforeach()
 foreach(room IN LISTS ALLOWED)
   if(NOT room IN_LIST seen)
     message(FATAL_ERROR
-      "room '${NAME}' names '${room}', but none of its files includes it. "
-      "Remove the name.")
+      "room '${NAME}' names the room '${room}' under USES, but none of its "
+      "files includes it. Remove the name.")
   endif()
 endforeach()
 
