@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-#include "base/malloc.h"
+#include "base/allocator.h"
 #include "server/machine.h"
 #include "server/server.h"
 

@@ -1,4 +1,4 @@
-#include "base/malloc.h"
+#include "base/allocator.h"
 
 #include <malloc.h>
 
