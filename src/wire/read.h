@@ -1,4 +1,4 @@
-// One way to read a hot message, of two.
+// Reads a hot message, the shorter of two ways.
 
 #pragma once
 

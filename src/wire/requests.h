@@ -120,4 +120,10 @@ struct StreamRequest {
 using LookupStreamRequest = StreamRequest<LookupRequest>;
 using ApplyGradientStreamRequest = StreamRequest<ApplyGradientRequest>;
 
+template <>
+LookupStreamRequest LookupStreamRequest::Parse(std::span<const Bytes> pieces);
+template <>
+ApplyGradientStreamRequest ApplyGradientStreamRequest::Parse(
+    std::span<const Bytes> pieces);
+
 }  // namespace quire::wire

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -134,8 +135,9 @@ std::string Ours(v1::LookupResponse& message, RequestId request_id) {
     const auto& values = message.tables(i).embeddings().values();
     const size_t payload = static_cast<size_t>(i);
     EXPECT_EQ(layout.payload_size(payload), values.size() * 4);
-    std::memcpy(Begin(buffer) + layout.payload_offset(payload), values.data(),
-                static_cast<size_t>(layout.payload_size(payload)));
+    std::ranges::copy(std::as_bytes(std::span(
+                          values.data(), static_cast<size_t>(values.size()))),
+                      Begin(buffer) + layout.payload_offset(payload));
   }
   layout.WriteHeaders(Begin(buffer));
   return buffer;

@@ -68,7 +68,7 @@ TYPED_TEST(ParseTest, ReadsEveryEncodingAsTheGeneratedCodeDoes) {
   int generated_count = 0;
   int malformed_count = 0;
   int refused_count = 0;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 5'000; ++i) {
     const std::string usual =
         Serialise(RandomMessage<Message>(this->random_, Legality::kAnything));
     std::string bytes = Reencode(usual, *Message::descriptor(), this->random_);
@@ -101,9 +101,9 @@ TYPED_TEST(ParseTest, ReadsEveryEncodingAsTheGeneratedCodeDoes) {
     ASSERT_FALSE(this->HasFailure()) << message.DebugString();
   }
   // All kinds were met, and often.
-  EXPECT_GT(generated_count, 500);
-  EXPECT_GT(malformed_count, 500);
-  EXPECT_GT(refused_count, 500);
+  EXPECT_GT(generated_count, 100);
+  EXPECT_GT(malformed_count, 100);
+  EXPECT_GT(refused_count, 100);
 }
 
 TYPED_TEST(ParseTest, RefusesOrReadsEveryTruncationAsTheGeneratedCodeDoes) {
@@ -154,7 +154,7 @@ TYPED_TEST(ParseStreamTest, ReadsWhatSerialisersSendWithoutTheGeneratedCode) {
 TYPED_TEST(ParseStreamTest, ReadsEveryEncodingAsTheGeneratedCodeDoes) {
   using Message = typename TypeParam::Message;
   using Parsed = typename TypeParam::Parsed;
-  for (int i = 0; i < 20'000; ++i) {
+  for (int i = 0; i < 5'000; ++i) {
     const std::string usual =
         Serialise(RandomMessage<Message>(this->random_, Legality::kAnything));
     std::string bytes = Reencode(usual, *Message::descriptor(), this->random_);
@@ -181,6 +181,20 @@ TYPED_TEST(ParseStreamTest, ReadsEveryEncodingAsTheGeneratedCodeDoes) {
     }
     ASSERT_FALSE(this->HasFailure()) << message.DebugString();
   }
+}
+
+TEST(StorageTest, ViewsLiveAsLongAsAnyCopyOfTheRequest) {
+  v1::LookupRequest message;
+  message.add_tables()->mutable_ids()->add_ids(0x6867666564636261);
+  message.GetReflection()->MutableUnknownFields(&message)->AddVarint(99, 1);
+  const Pieces pieces(message.SerializeAsString());
+  auto parsed = LookupRequest::Parse(pieces);
+  ASSERT_TRUE(parsed.ok() && parsed->used_generated_code());
+
+  const LookupRequest copy = *parsed;
+  parsed = absl::UnknownError("gone");
+
+  EXPECT_EQ(ToString(copy.tables[0].ids), "abcdefgh");
 }
 
 }  // namespace
