@@ -1,5 +1,6 @@
 #include "client/connection.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
@@ -12,7 +13,18 @@
 namespace quire {
 namespace {
 
+// gRPC shuts down with the last of its objects, and then waits for a thread
+// that, after a large send, polls for up to ten more seconds. A client that
+// went away would wait with it: keep gRPC up until the process ends.
+void KeepGrpcUp() {
+  [[maybe_unused]] static const bool kept = [] {
+    grpc_init();
+    return true;
+  }();
+}
+
 std::shared_ptr<grpc::Channel> OpenChannel(const std::string& address) {
+  KeepGrpcUp();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(
       static_cast<int>(kLookupReplyBytesMax + kMessageBytesSlack));
