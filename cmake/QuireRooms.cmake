@@ -96,3 +96,13 @@ function(quire_test name)
   gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST
     PROPERTIES TIMEOUT ${TEST_TIMEOUT})
 endfunction()
+
+# quire_bench(kernels USES kernels SOURCES kernels_bench.cc): bench/.
+function(quire_bench name)
+  cmake_parse_arguments(BENCH "" "" "USES;PACKAGES;SOURCES" ${ARGN})
+  list(TRANSFORM BENCH_USES PREPEND quire::)
+  add_executable(${name}_bench ${BENCH_SOURCES})
+  target_include_directories(${name}_bench PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name}_bench PRIVATE ${BENCH_USES} ${BENCH_PACKAGES}
+    benchmark::benchmark_main quire_compiler)
+endfunction()
