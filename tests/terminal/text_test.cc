@@ -87,7 +87,7 @@ TEST(SuggestionTest, DistanceCountsEdits) {
 TEST(TensorTextTest, SmallTensorsAreThoseOfTorch) {
   const std::vector<float> six = {0.1f, -0.25f, 1, 10.5f, 0, 3};
 
-  // print(torch.tensor(…)) of torch 1.13.
+  // In the form of torch/_tensor_str.py.
   EXPECT_EQ(TensorText({6}, six, false),
             "tensor([ 0.1000, -0.2500,  1.0000, 10.5000,  0.0000,  3.0000])");
   EXPECT_EQ(TensorText({2, 3}, six, false),
@@ -128,7 +128,7 @@ TEST(TensorTextTest, FullShowsEveryNumberInLinesOfEightyColumns) {
   std::vector<float> values(20);
   std::iota(values.begin(), values.end(), 0.5f);
 
-  // As torch prints it.
+  // 80 columns hold eight of these after "tensor(".
   EXPECT_EQ(TensorText({20}, values, true),
             "tensor([ 0.5000,  1.5000,  2.5000,  3.5000,  4.5000,  5.5000,  "
             "6.5000,  7.5000,\n"
