@@ -77,11 +77,9 @@ class MemoryBytes : public Bytes {
 };
 
 absl::Status Named(std::string_view name, const absl::Status& status) {
-  return status.ok() ? status
-                     : InputError(fmt::format(
-                           "'{}' {}", name,
-                           std::string_view(status.message().data(),
-                                            status.message().size())));
+  return status.ok()
+             ? status
+             : InputError(fmt::format("'{}' {}", name, SentenceOf(status)));
 }
 
 absl::StatusOr<std::unique_ptr<Bytes>> BytesOf(

@@ -121,9 +121,8 @@ class TextRows : public RowReader {
     }
     std::string_view word;
     if (absl::Status status = ParseRow(*line, values, word); !status.ok()) {
-      return InputError(fmt::format(
-          "{} line {}: {}", source_->name(), lines_.line_number(),
-          std::string_view(status.message().data(), status.message().size())));
+      return InputError(fmt::format("{} line {}: {}", source_->name(),
+                                    lines_.line_number(), SentenceOf(status)));
     }
     label.assign(word);
     ++rows_read_;
