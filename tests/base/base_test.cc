@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <numeric>
 #include <random>
 #include <set>
@@ -39,6 +41,20 @@ TEST(StatusTest, EveryReasonIsFoundByItsName) {
     EXPECT_EQ(ReasonFromName(ReasonName(reason)), reason);
   }
   EXPECT_EQ(ReasonFromName("NO_SUCH_REASON"), std::nullopt);
+}
+
+// Users look reasons up there.
+TEST(StatusTest, EveryReasonIsInTheDocumentedTable) {
+  std::ifstream file(QUIRE_SOURCE_DIR "/docs/ERRORS.md");
+  const std::string table{std::istreambuf_iterator<char>(file), {}};
+
+  for (int i = 0; i <= static_cast<int>(Reason::kNoSuchMethod); ++i) {
+    const auto reason = static_cast<Reason>(i);
+    std::string code = absl::StatusCodeToString(CodeOf(reason));
+    const std::string row =
+        "| " + std::string(ReasonName(reason)) + " | " + code + " |";
+    EXPECT_NE(table.find(row), std::string::npos) << row;
+  }
 }
 
 TEST(PlacementTest, EveryIdHasAPlaceOfItsOwnAndIsFoundThere) {
