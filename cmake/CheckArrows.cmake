@@ -27,7 +27,7 @@ foreach(file IN LISTS FILES)
       set(header ${SOURCE_DIR}/src/${path})
     elseif(EXISTS ${SOURCE_DIR}/${path})
       set(header ${SOURCE_DIR}/${path})
-    elseif(EXISTS ${directory}/${path})
+    elseif(line MATCHES "\"" AND EXISTS ${directory}/${path})
       message(FATAL_ERROR
         "${shown} includes \"${path}\", which is beside it. "
         "Write the path from src/, or from the root.")

@@ -91,6 +91,16 @@ check "so does one by a relative path" \
   refused "by a relative path" make
 
 building
+sed -i 's|"upper/upper.h"|"upper.h"|' src/upper/upper.cc
+check "a header is named from the top, also by its neighbour" \
+  refused "src/upper/upper.cc includes \"upper.h\", which is beside it" make
+
+building
+echo '#pragma once' >src/upper/malloc.h
+sed -i '1i #include <malloc.h>' src/upper/upper.cc
+check "a system header may have the name of a neighbour" stands
+
+building
 sed -i '/ground.h/d' src/upper/upper.cc
 check "a room that is named and not included fails at build" \
   refused "room 'upper' names the room 'ground' under USES, but none of its files includes it." make
