@@ -282,7 +282,7 @@ void RegisterTable(const Kernels* table) {
   for (Skew skew : {Skew::kUniform, Skew::kZipf}) {
     const std::string tail = std::string("/skew:") + NameOf(skew);
     for (auto [name, run] :
-         {std::pair("Gather", &BM_Gather), std::pair("Sgd", BM_Sgd),
+         {std::pair("Gather", &BM_Gather), std::pair("Sgd", &BM_Sgd),
           std::pair("Adagrad", &BM_Adagrad),
           std::pair("RowwiseAdagrad", &BM_RowwiseAdagrad)}) {
       benchmark::RegisterBenchmark((NameOf(name, table->name) + tail).c_str(),
@@ -291,7 +291,7 @@ void RegisterTable(const Kernels* table) {
   }
   for (auto [name, run] :
        {std::pair("FillUniform", &BM_FillUniform),
-        std::pair("FillNormal", &BM_FillNormal), std::pair("Dot", BM_Dot),
+        std::pair("FillNormal", &BM_FillNormal), std::pair("Dot", &BM_Dot),
         std::pair("FirstNonFinite", &BM_FirstNonFinite),
         std::pair("FirstOutOfRange", &BM_FirstOutOfRange)}) {
     benchmark::RegisterBenchmark(NameOf(name, table->name).c_str(), run, table);
