@@ -1,0 +1,225 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <memory>
+
+#include "base/limits.h"
+#include "base/status.h"
+#include "client/cli/failure.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/output.h"
+#include "client/cli/spec_options.h"
+#include "client/cli/verbs.h"
+#include "client/formats/input_error.h"
+#include "client/formats/label_census.h"
+#include "client/formats/row_reader.h"
+#include "client/terminal/progress.h"
+#include "client/terminal/units.h"
+
+namespace quire::cli {
+namespace {
+
+using formats::LabelCensus;
+using formats::RowBlock;
+using formats::RowFileInfo;
+using formats::RowReader;
+using terminal::FormatBytes;
+using terminal::FormatCount;
+using enum OutputFormat;
+
+// Rows read and sent at a time.
+constexpr int64_t kBlockBytes = int64_t{4} << 20;
+
+struct ImportOptions {
+  std::string file;
+  std::optional<std::string> name;
+  formats::RowReaderOptions reader;
+  SpecOptions spec;
+  bool dry_run = false;
+  OutputFormat output = kTable;
+};
+
+bool IsNameLetter(unsigned char c) {
+  return c < 0x80 && (std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-');
+}
+
+// The table's name: as given, or the file's.
+absl::StatusOr<std::string> NameOf(const ImportOptions& options) {
+  if (options.name) {
+    return *options.name;
+  }
+  if (options.file == "-") {
+    return formats::InputError(
+        "standard input has no name: give the table one with --name");
+  }
+  std::string name = formats::TableNameFromPath(options.file);
+  if (std::ranges::all_of(name, IsNameLetter) &&
+      name.size() <= kTableNameBytesMax && std::isalnum(name.front()) != 0) {
+    return name;
+  }
+  std::ranges::replace_if(
+      name, [](char c) { return !IsNameLetter(static_cast<unsigned char>(c)); },
+      '-');
+  return formats::InputError(fmt::format(
+      "the file's name is no name for a table; give one, like --name {}",
+      name.substr(name.find_first_not_of("-._") == std::string::npos
+                      ? 0
+                      : name.find_first_not_of("-._"),
+                  kTableNameBytesMax)));
+}
+
+std::string DryRunText(const v1::TableSpec& spec, const RowFileInfo& info) {
+  return fmt::format(
+      "would make table '{}' from a {} file: {} rows × {} floats, {} of "
+      "values{}; optimizer {}\n",
+      spec.name(), formats::RowFormatName(info.format),
+      FormatCount(info.row_count), FormatCount(info.dim),
+      FormatBytes(info.row_count * info.dim *
+                  static_cast<int64_t>(sizeof(float))),
+      info.labelled ? ", words as labels" : "",
+      spec.has_optimizer() ? OptimizerText(spec.optimizer())
+                           : "sgd, the server's default");
+}
+
+Json DryRunJson(const v1::TableSpec& spec, const RowFileInfo& info) {
+  return {{"dry_run", true},
+          {"format", formats::RowFormatName(info.format)},
+          {"labelled", info.labelled},
+          {"spec", ToJson(spec)}};
+}
+
+// Sends all rows and makes the table; what is unusual about the labels goes
+// to `census`.
+absl::StatusOr<v1::Table> Send(RowReader& reader, const v1::TableSpec& spec,
+                               Session& session, LabelCensus& census) {
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  const OrderlyEnd orderly_end;
+  QUIRE_ASSIGN_OR_RETURN(std::unique_ptr<Client::Import> import,
+                         client->ImportTable(spec, session.StreamCall()));
+  const RowFileInfo& info = reader.info();
+  const terminal::Screen screen = session.screen();
+  terminal::Progress progress("importing", "rows", info.row_count,
+                              {.file = stderr,
+                               .is_terminal = screen.error.is_terminal,
+                               .columns = screen.columns});
+  const int64_t rows_per_block = std::max<int64_t>(
+      1, kBlockBytes / (info.dim * static_cast<int64_t>(sizeof(float))));
+  int64_t sent = 0;
+  for (RowBlock block;;) {
+    QUIRE_RETURN_IF_ERROR(reader.Read(rows_per_block, block));
+    if (block.row_count == 0) {
+      return import->Finish();
+    }
+    QUIRE_RETURN_IF_ERROR(import->Write(block.values, block.labels));
+    std::ranges::for_each(block.labels, [&census](const std::string& label) {
+      census.Add(label);
+    });
+    sent += block.row_count;
+    progress.Update(sent);
+    if (interrupted()) {
+      return InterruptedError();
+    }
+  }
+}
+
+std::string SummaryText(const v1::Table& table, const LabelCensus& census,
+                        double seconds) {
+  const v1::TableSpec& spec = table.spec();
+  std::string text =
+      fmt::format("imported {} rows × {} floats as table '{}' in {:.2f} s\n",
+                  FormatCount(spec.num_embeddings()),
+                  FormatCount(spec.embedding_dim()), spec.name(), seconds);
+  if (census.label_count() > 0) {
+    text += fmt::format(
+        "{} labels: {} came again{}, {} not UTF-8\n",
+        FormatCount(census.label_count()),
+        FormatCount(census.duplicate_count()),
+        census.duplicate_count() > 0
+            ? fmt::format(" (the first: '{}')", census.first_duplicate())
+            : "",
+        FormatCount(census.not_utf8_count()));
+  }
+  return text;
+}
+
+Json SummaryJson(const v1::Table& table, const LabelCensus& census,
+                 double seconds) {
+  return {{"table", ToJson(table)},
+          {"seconds", seconds},
+          {"labels", census.label_count()},
+          {"duplicate_labels", census.duplicate_count()},
+          {"labels_not_utf8", census.not_utf8_count()}};
+}
+
+absl::Status Import(const ImportOptions& options, Session& session) {
+  v1::TableSpec spec;
+  QUIRE_ASSIGN_OR_RETURN(*spec.mutable_name(), NameOf(options));
+  QUIRE_RETURN_IF_ERROR(options.spec.Apply(spec));
+  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> reader,
+                         formats::OpenRows(options.file, options.reader));
+  const RowFileInfo& info = reader->info();
+  spec.set_num_embeddings(info.row_count);
+  spec.set_embedding_dim(info.dim);
+  if (options.dry_run) {
+    Print(options.output == kTable ? DryRunText(spec, info)
+                                   : ToLine(DryRunJson(spec, info)));
+    return absl::OkStatus();
+  }
+  const auto start = std::chrono::steady_clock::now();
+  LabelCensus census;
+  QUIRE_ASSIGN_OR_RETURN(const v1::Table table,
+                         Send(*reader, spec, session, census));
+  const std::chrono::duration<double> elapsed =
+      std::chrono::steady_clock::now() - start;
+  Print(options.output == kTable
+            ? SummaryText(table, census, elapsed.count())
+            : ToLine(SummaryJson(table, census, elapsed.count())));
+  return absl::OkStatus();
+}
+
+void AddReaderOptions(CLI::App& verb, formats::RowReaderOptions& options) {
+  using formats::RowFormat;
+  verb.add_option("--dim", options.dim,
+                  "floats in a row; default: from the file. In a glove file: "
+                  "what most of its first lines have")
+      ->type_name("")
+      ->check(CLI::Range(int64_t{1}, kDimMax));
+  AddChoice<std::optional<RowFormat>>(verb, "-f,--format", options.format,
+                                      {{"npy", RowFormat::kNpy},
+                                       {"glove", RowFormat::kGlove},
+                                       {"word2vec", RowFormat::kWord2vec}},
+                                      "npy, glove, word2vec; default: seen "
+                                      "from the file");
+}
+
+}  // namespace
+
+void AddImport(Program& program) {
+  auto options = std::make_shared<ImportOptions>();
+  CLI::App& verb = program.AddVerb(
+      program.app(),
+      {.name = "import",
+       .description = "Make a table from a file: .npy, GloVe or word2vec text",
+       .examples = {"quire import examples/glove.5k.100d.txt",
+                    "quire import vectors.txt.gz --name words --dry-run",
+                    "curl https://…/vectors.vec | quire import - --name words",
+                    "quire import users.npy --optimizer adagrad --lr 0.05"}},
+      [options](Session& session) { return Import(*options, session); });
+  verb.add_option("FILE", options->file,
+                  "may be packed by gzip; - for standard input, which is held "
+                  "in memory")
+      ->required()
+      ->type_name("");
+  verb.add_option("--name", options->name,
+                  "of the table; default: the file's, without its ending")
+      ->type_name("");
+  AddReaderOptions(verb, options->reader);
+  options->spec.AddTo(verb);
+  verb.add_flag("--dry-run", options->dry_run,
+                "say what would be made, and make nothing");
+  AddOutput(verb, options->output, {kTable, kJson});
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,162 @@
+#include <fmt/format.h>
+
+#include <iterator>
+#include <memory>
+
+#include "base/status.h"
+#include "client/cli/output.h"
+#include "client/cli/row_options.h"
+#include "client/cli/verbs.h"
+#include "client/formats/input_error.h"
+#include "client/formats/npy_header.h"
+#include "client/formats/numbers.h"
+#include "client/terminal/nested_json.h"
+#include "client/terminal/tensor_text.h"
+
+namespace quire::cli {
+namespace {
+
+using terminal::IdBatch;
+using enum OutputFormat;
+
+struct LookupOptions {
+  std::string table;
+  RowOptions rows;
+  OutputFormat output = kTable;
+  bool full = false;
+};
+
+// The result as one document, shape and numbers.
+std::string DocumentOf(const std::string& table, const IdBatch& batch,
+                       const FloatTensor& rows) {
+  std::string text = "{\"table\":";
+  terminal::AppendJsonString(table, text);
+  text += ",\"ids\":";
+  terminal::AppendNestedJson(batch.shape, std::span(batch.ids), text);
+  const Shape rank = {static_cast<int64_t>(rows.shape.rank())};
+  text += ",\"shape\":";
+  terminal::AppendNestedJson(rank, rows.shape.dims(), text);
+  text += ",\"embeddings\":";
+  terminal::AppendNestedJson(rows.shape, std::span(rows.values), text);
+  return text + "}\n";
+}
+
+// Calls add(id, row) for each row.
+template <typename F>
+void ForEachRow(const IdBatch& batch, const FloatTensor& rows, F add) {
+  const auto dim = static_cast<size_t>(rows.shape.dim(rows.shape.rank() - 1));
+  for (size_t i = 0; i < batch.ids.size(); ++i) {
+    add(batch.ids[i], std::span(rows.values).subspan(i * dim, dim));
+  }
+}
+
+std::string LinesOf(const IdBatch& batch, const FloatTensor& rows) {
+  std::string text;
+  ForEachRow(batch, rows, [&text](int64_t id, std::span<const float> row) {
+    fmt::format_to(std::back_inserter(text), "{{\"id\":{},\"embedding\":", id);
+    terminal::AppendNestedJson({std::ssize(row)}, row, text);
+    text += "}\n";
+  });
+  return text;
+}
+
+std::string CsvTitles(const FloatTensor& rows) {
+  std::string text = "id";
+  for (int64_t i = 0; i < rows.shape.dim(rows.shape.rank() - 1); ++i) {
+    fmt::format_to(std::back_inserter(text), ",{}", i);
+  }
+  return text + "\n";
+}
+
+std::string CsvOf(const IdBatch& batch, const FloatTensor& rows) {
+  std::string text;
+  ForEachRow(batch, rows, [&text](int64_t id, std::span<const float> row) {
+    fmt::format_to(std::back_inserter(text), "{}", id);
+    for (const float value : row) {
+      text += ',';
+      formats::AppendFloat(value, text);
+    }
+    text += '\n';
+  });
+  return text;
+}
+
+void PrintRows(const LookupOptions& options, const IdBatch& batch,
+               const FloatTensor& rows, bool is_first) {
+  switch (options.output) {
+    case kTable:
+      Print(fmt::format(
+          "{}{}\nshape {}\n", is_first ? "" : "\n",
+          terminal::TensorText(rows.shape, rows.values, options.full),
+          rows.shape.ToString()));
+      return;
+    case kJson:
+      Print(DocumentOf(options.table, batch, rows));
+      return;
+    case kJsonLines:
+      Print(LinesOf(batch, rows));
+      return;
+    case kCsv:
+      Print((is_first ? CsvTitles(rows) : "") + CsvOf(batch, rows));
+      return;
+    case kNpy:
+      Print(formats::MakeNpyHeader(rows.shape.dims()));
+      Print({reinterpret_cast<const char*>(rows.values.data()),
+             rows.values.size() * sizeof(float)});
+      return;
+  }
+}
+
+absl::Status CheckNpy(const LookupOptions& options, size_t batch_count,
+                      const Session& session) {
+  if (options.output != kNpy) {
+    return absl::OkStatus();
+  }
+  if (session.screen().out.is_terminal) {
+    return formats::InputError(
+        "-o npy is bytes, and standard output is a terminal; add > FILE.npy");
+  }
+  if (batch_count != 1) {
+    return formats::InputError(
+        fmt::format("-o npy holds one batch, and there are {}", batch_count));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Lookup(const LookupOptions& options, Session& session) {
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<IdBatch> batches,
+                         options.rows.Read(options.table, session));
+  QUIRE_RETURN_IF_ERROR(CheckNpy(options, batches.size(), session));
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  bool is_first = true;
+  for (const IdBatch& batch : batches) {
+    QUIRE_ASSIGN_OR_RETURN(
+        const FloatTensor rows,
+        client->Lookup(options.table, batch.ids, batch.shape));
+    PrintRows(options, batch, rows, is_first);
+    is_first = false;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddLookup(Program& program) {
+  auto options = std::make_shared<LookupOptions>();
+  CLI::App& verb = program.AddVerb(
+      program.app(),
+      {.name = "lookup",
+       .description = "Show rows; the result has the shape of the ids + [dim]",
+       .examples = {"quire lookup dictionary '[[2,3],[1,0],[8,6]]'",
+                    "quire lookup glove --word king --word queen --full",
+                    "quire lookup dictionary ids.npy -o npy > rows.npy",
+                    "echo '[[0,1]]' | quire lookup dictionary -o json"}},
+      [options](Session& session) { return Lookup(*options, session); });
+  AddTable(verb, options->table);
+  options->rows.AddTo(verb);
+  AddOutput(verb, options->output, {kTable, kJson, kJsonLines, kCsv, kNpy});
+  verb.add_flag("--full", options->full,
+                "show every number; else long vectors are cut as torch does");
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,24 @@
+// quire: embedding tables from the command line.
+
+#include "base/allocator.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/program.h"
+#include "client/cli/verbs.h"
+
+int main(int argc, char** argv) {
+  quire::TuneMallocForLargeMessages();
+  quire::cli::CatchInterrupts();
+
+  quire::cli::Program program;
+  AddTableVerbs(program);
+  AddLookup(program);
+  AddApply(program);
+  AddNearest(program);
+  AddLabelVerbs(program);
+  AddImport(program);
+  AddExport(program);
+  AddBench(program);
+  AddServerVerbs(program);
+  AddCompletion(program);
+  return program.Main(argc, argv);
+}

@@ -1,0 +1,199 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/status.h"
+#include "client/cli/output.h"
+#include "client/cli/spec_options.h"
+#include "client/cli/table_text.h"
+#include "client/cli/verbs.h"
+#include "client/formats/input_error.h"
+
+namespace quire::cli {
+namespace {
+
+using enum OutputFormat;
+
+struct CreateOptions {
+  std::string table;
+  int64_t row_count = 0;
+  int64_t dim = 0;
+  v1::IfExists if_exists = v1::IF_EXISTS_ERROR;
+  SpecOptions spec;
+  OutputFormat output = kTable;
+};
+
+struct TableOptions {
+  std::string table;
+  OutputFormat output = kTable;
+};
+
+struct AlterOptions {
+  std::string table;
+  std::optional<double> learning_rate;
+  std::optional<bool> frozen;
+  OutputFormat output = kTable;
+};
+
+void PrintTable(const v1::Table& table, OutputFormat output) {
+  Print(output == kTable ? TableText(table) : ToLine(ToJson(table)));
+}
+
+absl::Status Create(const CreateOptions& options, Session& session) {
+  v1::CreateTableRequest request;
+  v1::TableSpec& spec = *request.mutable_spec();
+  spec.set_name(options.table);
+  spec.set_num_embeddings(options.row_count);
+  spec.set_embedding_dim(options.dim);
+  QUIRE_RETURN_IF_ERROR(options.spec.Apply(spec));
+  request.set_if_exists(options.if_exists);
+
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  QUIRE_ASSIGN_OR_RETURN(const v1::CreateTableResponse created,
+                         client->CreateTable(request));
+  if (options.output == kTable && !created.created()) {
+    Print("the table was there, and is as asked for\n");
+  }
+  PrintTable(created.table(), options.output);
+  return absl::OkStatus();
+}
+
+void AddCreate(Program& program, CLI::App& group) {
+  auto options = std::make_shared<CreateOptions>();
+  CLI::App& verb = program.AddVerb(
+      group,
+      {.name = "create",
+       .description = "Make a table",
+       .examples = {"quire table create dictionary --rows 10 --dim 5",
+                    "quire table create users --rows 1000000 --dim 64 "
+                    "--init uniform:-0.01,0.01 \\\n"
+                    "        --optimizer rowwise_adagrad --lr 0.05 "
+                    "--if-exists verify"}},
+      [options](Session& session) { return Create(*options, session); });
+  AddTable(verb, options->table);
+  verb.add_option("--rows", options->row_count, "rows: ids 0 .. rows - 1")
+      ->required()
+      ->type_name("");
+  verb.add_option("--dim", options->dim, "floats in a row")
+      ->required()
+      ->type_name("");
+  options->spec.AddInitializerTo(verb);
+  options->spec.AddTo(verb);
+  AddChoice<v1::IfExists>(
+      verb, "--if-exists", options->if_exists,
+      {{"error", v1::IF_EXISTS_ERROR}, {"verify", v1::IF_EXISTS_VERIFY}},
+      "verify: accept a table that is as asked for");
+  AddOutput(verb, options->output, {kTable, kJson});
+}
+
+absl::Status List(OutputFormat output, Session& session) {
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<v1::Table> tables,
+                         client->ListTables());
+  Print(TableListText(tables, output));
+  return absl::OkStatus();
+}
+
+void AddList(Program& program, CLI::App& group) {
+  auto output = std::make_shared<OutputFormat>(kTable);
+  CLI::App& verb = program.AddVerb(
+      group,
+      {.name = "list",
+       .description = "Show all tables",
+       .examples = {"quire table list",
+                    "quire table list -o jsonl | jq .spec.name"}},
+      [output](Session& session) { return List(*output, session); });
+  AddOutput(verb, *output, {kTable, kJson, kJsonLines, kCsv});
+}
+
+absl::Status Describe(const TableOptions& options, Session& session) {
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  QUIRE_ASSIGN_OR_RETURN(const v1::Table table,
+                         client->GetTable(options.table));
+  PrintTable(table, options.output);
+  return absl::OkStatus();
+}
+
+void AddDescribe(Program& program, CLI::App& group) {
+  auto options = std::make_shared<TableOptions>();
+  CLI::App& verb = program.AddVerb(
+      group,
+      {.name = "describe",
+       .description = "Show what a table is, holds and has done",
+       .examples = {"quire table describe dictionary",
+                    "quire table describe dictionary -o json"}},
+      [options](Session& session) { return Describe(*options, session); });
+  AddTable(verb, options->table);
+  AddOutput(verb, options->output, {kTable, kJson});
+}
+
+absl::Status Alter(const AlterOptions& options, Session& session) {
+  if (!options.learning_rate && !options.frozen) {
+    return formats::InputError("nothing to change: give --lr or --frozen");
+  }
+  v1::AlterTableRequest request;
+  request.mutable_table()->set_name(options.table);
+  if (options.learning_rate) {
+    request.set_learning_rate(*options.learning_rate);
+  }
+  if (options.frozen) {
+    request.set_frozen(*options.frozen);
+  }
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  QUIRE_ASSIGN_OR_RETURN(const v1::Table table, client->AlterTable(request));
+  PrintTable(table, options.output);
+  return absl::OkStatus();
+}
+
+void AddAlter(Program& program, CLI::App& group) {
+  auto options = std::make_shared<AlterOptions>();
+  CLI::App& verb = program.AddVerb(
+      group,
+      {.name = "alter",
+       .description = "Change a table's learning rate, freeze it or thaw it",
+       .examples = {"quire table alter dictionary --lr 0.001",
+                    "quire table alter dictionary --frozen true"}},
+      [options](Session& session) { return Alter(*options, session); });
+  AddTable(verb, options->table);
+  verb.add_option("--lr", options->learning_rate, "of later pushes")
+      ->type_name("");
+  verb.add_option("--frozen", options->frozen, "true: refuse pushes")
+      ->type_name("");
+  AddOutput(verb, options->output, {kTable, kJson});
+}
+
+absl::Status Drop(const TableOptions& options, Session& session) {
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  QUIRE_RETURN_IF_ERROR(client->DropTable(options.table));
+  Print(options.output == kTable
+            ? fmt::format("dropped table '{}'\n", options.table)
+            : ToLine(Json{{"dropped", options.table}}));
+  return absl::OkStatus();
+}
+
+void AddDrop(Program& program, CLI::App& group) {
+  auto options = std::make_shared<TableOptions>();
+  CLI::App& verb = program.AddVerb(
+      group,
+      {.name = "drop",
+       .description = "Remove a table and all that it holds",
+       .examples = {"quire table drop dictionary",
+                    "quire table drop dictionary --server 10.0.0.5:7847"}},
+      [options](Session& session) { return Drop(*options, session); });
+  AddTable(verb, options->table);
+  AddOutput(verb, options->output, {kTable, kJson});
+}
+
+}  // namespace
+
+void AddTableVerbs(Program& program) {
+  CLI::App& group =
+      program.AddGroup("table", "Create, list, describe, alter, drop tables");
+  AddCreate(program, group);
+  AddList(program, group);
+  AddDescribe(program, group);
+  AddAlter(program, group);
+  AddDrop(program, group);
+}
+
+}  // namespace quire::cli
