@@ -111,9 +111,9 @@ done
 "$engine" logs "$name" 2>&1
 
 echo "── from outside, at $address"
-quire table create dictionary --num-embeddings 10 --dim 5
+quire table create dictionary --rows 10 --dim 5
 quire lookup dictionary '[[2,3],[1,0],[8,6]]'
-if quire table create huge --num-embeddings 10000000 --dim 128; then
+if quire table create huge --rows 10000000 --dim 128; then
   echo "a table of 5 GB in a container of 512 MB: not refused" >&2
   exit 1
 fi
