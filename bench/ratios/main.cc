@@ -1,0 +1,116 @@
+// How close does Quire come to what this machine can do?
+//
+// Each figure is measured in pairs, in turns, against its ceiling in the same
+// run (RULINGS 21): in-process loops without locks, raw TCP that carries the
+// same bytes, an empty raw unary method of the same gRPC. Server and client
+// are processes of their own.
+//
+//   quire-ratios [--pairs 15] [--seconds 0.5] [--only NAME]
+//
+// prints, besides what was compared, lines
+//   ratio NAME MEDIAN LOW HIGH      quartiles of the pairs
+//   figure NAME VALUE               not a ratio: bytes, page faults
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <string>
+
+#include "base/allocator.h"
+#include "bench/ratios/in_process.h"
+#include "bench/ratios/pairs.h"
+#include "bench/ratios/process.h"
+#include "bench/ratios/raw_calls.h"
+#include "bench/ratios/remote.h"
+#include "bench/ratios/tcp.h"
+
+namespace {
+
+struct Flags {
+  int pair_count = 15;
+  double pair_seconds = 0.5;
+  std::string only;
+  // This program as the other end of a ceiling.
+  std::string serve;
+  std::string port_file;
+  int thread_count = 2;
+};
+
+void AddFlags(Flags& flags, CLI::App& app) {
+  app.add_option("--pairs", flags.pair_count, "pairs of each ratio")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--seconds", flags.pair_seconds, "of each side of a pair")
+      ->check(CLI::Range(0.01, 60.0))
+      ->capture_default_str();
+  app.add_option("--only", flags.only,
+                 "measure what begins so: gather, lookup_w1, lookup_w2, push, "
+                 "memory");
+  app.add_option("--serve", flags.serve)->group("");
+  app.add_option("--port-file", flags.port_file)->group("");
+  app.add_option("--threads", flags.thread_count)->group("");
+}
+
+class Report {
+ public:
+  explicit Report(std::string only) : only_(std::move(only)) {}
+
+  bool Wants(std::string_view name) const {
+    return name.starts_with(only_) || only_.starts_with(name);
+  }
+
+  void Show(const std::vector<quire::bench::Measured>& results) const {
+    for (const quire::bench::Measured& result : results) {
+      fmt::print("{}\n{}\n", RatioLine(result), DetailLine(result));
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  const std::string only_;
+};
+
+void Measure(const Flags& flags, const std::string& self) {
+  const quire::bench::PairPlan plan = {
+      .pair_count = flags.pair_count,
+      .duration = std::chrono::nanoseconds(
+          static_cast<int64_t>(flags.pair_seconds * 1e9))};
+  const Report report(flags.only);
+  fmt::print("congestion control: {}\n", quire::bench::CongestionControl());
+  if (report.Wants("gather")) {
+    report.Show(MeasureGather(plan));
+    report.Show(MeasureGatherWithApply(plan));
+  }
+  quire::bench::Remote remote(self);
+  if (report.Wants("memory")) {
+    remote.ShowBytesPerRow();
+  }
+  if (report.Wants("lookup_w1")) {
+    report.Show(remote.LookupsOfTcp(plan));
+  }
+  if (report.Wants("lookup_w2")) {
+    report.Show(remote.LookupsOfEmptyMethod(plan));
+  }
+  if (report.Wants("push")) {
+    report.Show(remote.PushesOfTcp(plan));
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  quire::TuneMallocForLargeMessages();
+  Flags flags;
+  CLI::App app("Quire beside what this machine can do.", "quire-ratios");
+  AddFlags(flags, app);
+  CLI11_PARSE(app, argc, argv);
+  if (flags.serve == "tcp") {
+    quire::bench::ServeTcp(flags.port_file);
+  }
+  if (flags.serve == "empty") {
+    quire::bench::ServeEmptyMethod(flags.port_file, flags.thread_count);
+  }
+  Measure(flags, std::filesystem::canonical("/proc/self/exe").string());
+  return 0;
+}

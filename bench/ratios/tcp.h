@@ -1,0 +1,50 @@
+// The ceiling of everything that crosses the network: the same bytes over a
+// plain TCP connection, both ends with nothing else to do.
+
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "bench/ratios/pairs.h"
+
+namespace quire::bench {
+
+// What goes one way and what comes back, in bytes.
+struct Exchange {
+  size_t request_bytes;
+  size_t reply_bytes;
+};
+
+// Listens on a free port of the loopback, says which in `port_file`, and
+// answers requests until it is killed. The first thing that a client sends is
+// its Exchange.
+[[noreturn]] void ServeTcp(const std::string& port_file);
+
+// One connection with several requests in flight.
+class TcpClient {
+ public:
+  TcpClient(int port, const Exchange& exchange);
+  ~TcpClient();
+  TcpClient(const TcpClient&) = delete;
+  TcpClient& operator=(const TcpClient&) = delete;
+
+  // Exchanges per second.
+  double Run(std::chrono::nanoseconds duration, int in_flight);
+
+ private:
+  void Send();
+  void Receive();
+
+  const Exchange exchange_;
+  int socket_ = -1;
+  std::vector<std::byte> request_;
+  std::vector<std::byte> reply_;
+};
+
+// "bbr": the kernel's congestion control for new connections.
+std::string CongestionControl();
+
+}  // namespace quire::bench
