@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-#include "base/allocator.h"
+#include "base/tuning.h"
 #include "server/machine.h"
 #include "server/server.h"
 
@@ -113,7 +113,7 @@ void WaitForStop(const sigset_t& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  quire::TuneMallocForLargeMessages();
+  quire::TuneProcess();
   spdlog::set_default_logger(spdlog::stderr_color_mt("quire"));
 
   Flags flags;

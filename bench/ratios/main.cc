@@ -17,7 +17,7 @@
 #include <filesystem>
 #include <string>
 
-#include "base/allocator.h"
+#include "base/tuning.h"
 #include "bench/ratios/in_process.h"
 #include "bench/ratios/pairs.h"
 #include "bench/ratios/process.h"
@@ -100,7 +100,7 @@ void Measure(const Flags& flags, const std::string& self) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  quire::TuneMallocForLargeMessages();
+  quire::TuneProcess();
   Flags flags;
   CLI::App app("Quire beside what this machine can do.", "quire-ratios");
   AddFlags(flags, app);

@@ -1,12 +1,12 @@
 // quire: embedding tables from the command line.
 
-#include "base/allocator.h"
+#include "base/tuning.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/program.h"
 #include "client/cli/verbs.h"
 
 int main(int argc, char** argv) {
-  quire::TuneMallocForLargeMessages();
+  quire::TuneProcess();
   quire::cli::CatchInterrupts();
 
   quire::cli::Program program;

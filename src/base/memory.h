@@ -68,7 +68,8 @@ class MemoryBudget {
   std::atomic<int64_t> bytes_used_ = 0;
 };
 
-// Zeroed anonymous pages, given back to the system when it dies.
+// Zeroed anonymous pages, huge where there are enough, given back to the system
+// when it dies.
 class Pages {
  public:
   Pages() = default;

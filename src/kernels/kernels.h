@@ -86,9 +86,10 @@ struct Kernels {
   void (*scatter)(float* const* rows, size_t count, size_t dim,
                   Stripes* stripes, const std::byte* in);
 
-  // One optimizer step of each row; no row twice. rows[count, count + ahead)
-  // are prefetched. Before it is used, -0.0 in a gradient becomes +0.0, as
-  // torch's sum from zero makes it.
+  // One optimizer step of each row; no row twice, and the caller is the only
+  // writer of these rows. rows[count, count + ahead) are prefetched. Before it
+  // is used, -0.0 in a gradient becomes +0.0, as torch's sum from zero makes
+  // it.
   void (*sgd)(const RowUpdate* rows, size_t count, size_t ahead, size_t dim,
               Stripes* stripes, SgdStep step);
   void (*adagrad)(const RowUpdate* rows, size_t count, size_t ahead, size_t dim,
