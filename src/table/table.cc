@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 
@@ -56,13 +58,12 @@ Table::Table(const TableConfig& config, const RowLayout& layout, Pages values,
       slot_count_(placement_.SlotCount(config.num_embeddings)),
       values_(std::move(values)),
       state_(std::move(state)),
-      value_base_(reinterpret_cast<const float*>(values_.data())) {
-  auto* value_base = reinterpret_cast<float*>(values_.data());
-  auto* state_base = reinterpret_cast<float*>(state_.data());
+      value_base_(reinterpret_cast<float*>(values_.data())),
+      state_base_(reinterpret_cast<float*>(state_.data())) {
   for (int64_t shard = 0; shard < config.shard_count; ++shard) {
     const int64_t first_row = shard * slot_count_;
-    shards_.emplace_back(layout_, value_base + first_row * layout_.dim,
-                         state_base + first_row * layout_.state_floats);
+    shards_.emplace_back(layout_, value_base_ + first_row * layout_.dim,
+                         state_base_ + first_row * layout_.state_floats);
   }
 }
 
@@ -134,21 +135,15 @@ void Table::ReadRows(std::span<const int64_t> ids, float* values,
 Table::ByShard Table::SortByShard(std::span<const int64_t> ids) const {
   const size_t shards = shards_.size();
   ByShard sorted = {
-      .order = std::make_unique_for_overwrite<uint32_t[]>(ids.size()),
+      .places = std::make_unique_for_overwrite<ByShard::Place[]>(ids.size()),
       .begin = std::make_unique<uint32_t[]>(shards + 1)};
-  // A counting sort: it keeps the order of ids within a shard.
-  for (const int64_t id : ids) {
-    ++sorted.begin[static_cast<size_t>(placement_.ShardOf(id)) + 1];
-  }
-  for (size_t shard = 0; shard < shards; ++shard) {
-    sorted.begin[shard + 1] += sorted.begin[shard];
-  }
-  auto next = std::make_unique_for_overwrite<uint32_t[]>(shards);
-  std::copy_n(sorted.begin.get(), shards, next.get());
+  // A counting sort.
+  uint32_t* const count = &sorted.begin[1];
   for (size_t i = 0; i < ids.size(); ++i) {
-    sorted.order[next[static_cast<size_t>(placement_.ShardOf(ids[i]))]++] =
-        static_cast<uint32_t>(i);
+    const auto shard = static_cast<uint32_t>(placement_.ShardOf(ids[i]));
+    sorted.places[i] = {.shard = shard, .in_shard = count[shard]++};
   }
+  std::partial_sum(count, count + shards, count);
   return sorted;
 }
 
@@ -158,12 +153,11 @@ void Table::ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
   const ByShard sorted = SortByShard(ids);
   auto rows = std::make_unique_for_overwrite<kernels::RowUpdate[]>(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
-    const int64_t id = ids[sorted.order[i]];
-    const Shard& shard = ShardOf(id);
-    const int64_t slot = placement_.SlotOf(id);
-    rows[i] = {.values = shard.ValuesAt(slot),
-               .state = shard.StateAt(slot),
-               .gradient = batch.gradients()[sorted.order[i]]};
+    const int64_t row = RowIndex(sorted.places[i].shard, ids[i]);
+    rows[sorted.PlaceOf(i)] = {
+        .values = value_base_ + row * layout_.dim,
+        .state = state_base_ + row * layout_.state_floats,
+        .gradient = batch.gradients()[i]};
   }
   for (size_t shard = 0; shard < shards_.size(); ++shard) {
     const size_t begin = sorted.begin[shard];
@@ -181,15 +175,19 @@ void Table::ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
 void Table::WriteRows(std::span<const int64_t> ids, const float* values,
                       const float* state, Ticket ticket) {
   const ByShard sorted = SortByShard(ids);
+  std::vector<size_t> order(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    order[sorted.PlaceOf(i)] = i;
+  }
   for (size_t shard = 0; shard < shards_.size(); ++shard) {
     Shard::Writer writer(shards_[shard], ticket);
-    for (size_t i = sorted.begin[shard]; i < sorted.begin[shard + 1]; ++i) {
-      const auto at = static_cast<int64_t>(sorted.order[i]);
-      writer.Apply(RowChange{
-          .slot = placement_.SlotOf(ids[static_cast<size_t>(at)]),
-          .values = values + at * layout_.dim,
-          .state =
-              state == nullptr ? nullptr : state + at * layout_.state_floats});
+    for (size_t p = sorted.begin[shard]; p < sorted.begin[shard + 1]; ++p) {
+      const auto i = static_cast<int64_t>(order[p]);
+      writer.Apply(RowChange{.slot = placement_.SlotOf(ids[order[p]]),
+                             .values = values + i * layout_.dim,
+                             .state = state == nullptr
+                                          ? nullptr
+                                          : state + i * layout_.state_floats});
     }
   }
 }

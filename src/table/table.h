@@ -86,12 +86,27 @@ class Table {
   Table(const TableConfig& config, const RowLayout& layout, Pages values,
         Pages state);
 
-  // The ids in shard order, and where each shard's begin: [n], [shards + 1].
+  // How the rows of a change are put in the order of shards; those of one shard
+  // stay in the order of ids.
   struct ByShard {
-    std::unique_ptr<uint32_t[]> order;
+    struct Place {
+      uint32_t shard;
+      uint32_t in_shard;  // how many rows of the shard come before it
+    };
+    std::unique_ptr<Place[]> places;  // [n]
+    // Where a shard's rows begin, and the last one's end: [shards + 1].
     std::unique_ptr<uint32_t[]> begin;
+
+    size_t PlaceOf(size_t i) const {
+      return begin[places[i].shard] + places[i].in_shard;
+    }
   };
   ByShard SortByShard(std::span<const int64_t> ids) const;
+
+  // A row's number among all rows of the table's memory.
+  int64_t RowIndex(size_t shard, int64_t id) const {
+    return static_cast<int64_t>(shard) * slot_count_ + placement_.SlotOf(id);
+  }
 
   Shard& ShardOf(int64_t id) {
     return shards_[static_cast<size_t>(placement_.ShardOf(id))];
@@ -101,9 +116,7 @@ class Table {
   }
   const float* RowOf(int64_t id) const {
     const size_t shard = static_cast<size_t>(placement_.ShardOf(id));
-    return value_base_ +
-           (static_cast<int64_t>(shard) * slot_count_ + placement_.SlotOf(id)) *
-               layout_.dim;
+    return value_base_ + RowIndex(shard, id) * layout_.dim;
   }
 
   // Constant after construction.
@@ -113,7 +126,8 @@ class Table {
   const int64_t slot_count_;
   const Pages values_;
   const Pages state_;
-  const float* const value_base_;
+  float* const value_base_;
+  float* const state_base_;
 
   // Each guards itself. A deque: shards do not move.
   std::deque<Shard> shards_;
