@@ -104,7 +104,7 @@ class Bench {
     return {.concurrency = 0,
             .rate = rate,
             .result = load::RunOpenLoop(target, workload_, rate, plan_.times,
-                                        interrupted())};
+                                        interrupted(), load::RealClock())};
   }
 
  private:
