@@ -90,6 +90,14 @@ Json FieldJson(const Message& message, const FieldDescriptor& field) {
   return list;
 }
 
+// Zeros are said; an enum that is zero says nothing.
+bool IsSaid(const Message& message, const FieldDescriptor& field) {
+  const bool may_be_unset =
+      field.has_presence() || field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
+  return field.is_repeated() || !may_be_unset ||
+         message.GetReflection()->HasField(message, &field);
+}
+
 }  // namespace
 
 void AddOutput(CLI::App& verb, OutputFormat& format,
@@ -106,10 +114,7 @@ Json ToJson(const Message& message) {
   const auto& descriptor = *message.GetDescriptor();
   for (int i = 0; i < descriptor.field_count(); ++i) {
     const FieldDescriptor& field = *descriptor.field(i);
-    const bool has_value = message.GetReflection()->HasField(message, &field);
-    const bool may_be_unset = field.has_presence() ||
-                              field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
-    if (field.is_repeated() || has_value || !may_be_unset) {
+    if (IsSaid(message, field)) {
       json[field.name()] = FieldJson(message, field);
     }
   }
