@@ -18,11 +18,14 @@ def silent_server():
         yield f"127.0.0.1:{listener.getsockname()[1]}", listener
 
 
+_taken = []
+
+
 def closed_port():
-    """An address at which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{taken.getsockname()[1]}"
+    """An address at which nobody listens, nor will: its socket is kept."""
+    _taken.append(socket.socket())
+    _taken[-1].bind(("127.0.0.1", 0))
+    return f"127.0.0.1:{_taken[-1].getsockname()[1]}"
 
 
 class ServerVerbsTest(cli_case.CliCase):
