@@ -263,12 +263,13 @@ TEST_F(ImportTest, DroppedItHasNotSentItsLastRows) {
 }
 
 TEST_F(ImportTest, DroppedItIsCancelled) {
-  std::promise<bool> cancelled;
-  server_.on_import = [&](auto& context, auto& reader, auto&) {
+  // Shared: set_value may still be at it when the future is ready.
+  const auto cancelled = std::make_shared<std::promise<bool>>();
+  server_.on_import = [cancelled](auto& context, auto& reader, auto&) {
     v1::ImportTableRequest part;
     while (reader.Read(&part)) {
     }
-    cancelled.set_value(context.IsCancelled());
+    cancelled->set_value(context.IsCancelled());
     return grpc::Status::OK;
   };
   const auto client = server_.Connect();
@@ -278,7 +279,7 @@ TEST_F(ImportTest, DroppedItIsCancelled) {
 
   import->reset();
 
-  EXPECT_TRUE(cancelled.get_future().get());
+  EXPECT_TRUE(cancelled->get_future().get());
 }
 
 class ExportTest : public TablesTest {
