@@ -178,7 +178,8 @@ class Client {
   // themselves. They may outlive the client.
 
   // A table being imported: rows in order of their ids, then Finish. Dropped
-  // before that, it leaves no table behind. One thread at a time.
+  // before that, it leaves no table behind: the last message waits for Finish.
+  // One thread at a time.
   class Import {
    public:
     virtual ~Import() = default;

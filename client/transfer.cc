@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/status.h"
@@ -46,7 +47,7 @@ class ImportStream final : public Client::Import {
                                                          &response_)) {
     v1::ImportTableRequest header;
     *header.mutable_header()->mutable_spec() = spec;
-    Send(header);
+    Send(std::move(header));
   }
 
   ~ImportStream() override {
@@ -87,6 +88,7 @@ class ImportStream final : public Client::Import {
   }
 
   absl::StatusOr<v1::Table> Finish() override {
+    SendHeldBack();
     if (!ended_) {
       writer_->WritesDone();
       End();
@@ -121,15 +123,24 @@ class ImportStream final : public Client::Import {
     tensor.mutable_shape()->add_dims(static_cast<int32_t>(dim_));
     tensor.mutable_values()->Add(rows.begin(), rows.end());
     next_id_ += end - begin;
-    Send(request);
+    Send(std::move(request));
     return end - begin;
   }
 
+  // Sends the message before this one. The last waits for Finish: a server
+  // that has all rows cannot tell a client that has finished from one that has
+  // gone, and may make the table.
+  void Send(v1::ImportTableRequest request) {
+    SendHeldBack();
+    held_back_ = std::move(request);
+  }
+
   // A message that cannot be sent means that the server has ended the stream.
-  void Send(const v1::ImportTableRequest& request) {
-    if (!writer_->Write(request)) {
+  void SendHeldBack() {
+    if (held_back_ && !ended_ && !writer_->Write(*held_back_)) {
       End();
     }
+    held_back_.reset();
   }
 
   void End() { ended_ = stream_.StatusOf(writer_->Finish()); }
@@ -139,6 +150,7 @@ class ImportStream final : public Client::Import {
   v1::ImportTableResponse response_;
   const std::unique_ptr<grpc::ClientWriter<v1::ImportTableRequest>> writer_;
   int64_t next_id_ = 0;
+  std::optional<v1::ImportTableRequest> held_back_;
   // How the stream ended; nullopt while it is open.
   std::optional<absl::Status> ended_;
 };

@@ -73,7 +73,9 @@ absl::StatusOr<Queries> QueriesOf(const v1::NearestRequest& request,
   const std::span<const int64_t> ids(request.ids().data(),
                                      static_cast<size_t>(request.ids_size()));
   QUIRE_RETURN_IF_ERROR(table.CheckIds(ids));
-  const int64_t vector_count = request.vectors().values_size() / dim;
+  // Rounded up: where floats are missing, the sentence asks for all of them.
+  const int64_t vector_count =
+      (request.vectors().values_size() + dim - 1) / dim;
   QUIRE_ASSIGN_OR_RETURN(
       const std::span<const float> vectors,
       Matrix(request.vectors(), vector_count, dim, "vectors"));

@@ -40,15 +40,17 @@ absl::StatusOr<std::vector<float>> ReadGradient(const ApplyOptions& options,
                                                 const IdBatch& batch) {
   QUIRE_ASSIGN_OR_RETURN(NestedNumbers<float> gradient,
                          terminal::ReadFloats(*options.gradient));
+  QUIRE_ASSIGN_OR_RETURN(const Shape shape,
+                         Shape::Make(gradient.dims, kRankMax + 1));
   const auto wanted = batch.shape.dims();
   const bool fits =
-      gradient.dims.size() == wanted.size() + 1 &&
+      shape.rank() == batch.shape.rank() + 1 &&
       std::equal(wanted.begin(), wanted.end(), gradient.dims.begin());
   if (!fits) {
     return InputError(fmt::format(
-        "a gradient of shape ({}) for ids of shape {}; it is that of the ids "
+        "a gradient of shape {} for ids of shape {}; it is that of the ids "
         "and one dim more",
-        fmt::join(gradient.dims, ", "), batch.shape.ToString()));
+        shape.ToString(), batch.shape.ToString()));
   }
   return std::move(gradient.values);
 }
@@ -89,8 +91,8 @@ absl::Status Apply(const ApplyOptions& options, Session& session) {
                          client->ApplyGradient({&item, 1}));
   const PushedTable& result = pushed.at(0);
   Print(options.output == kTable
-            ? fmt::format("{} rows changed; step {}\n",
-                          terminal::FormatCount(result.rows_changed),
+            ? fmt::format("{} changed; step {}\n",
+                          terminal::FormatCount(result.rows_changed, "row"),
                           terminal::FormatCount(result.step))
             : ToLine(Json{{"table", options.table},
                           {"rows_changed", result.rows_changed},
@@ -115,12 +117,12 @@ void AddApply(Program& program) {
   verb.add_option("-g,--gradient", options->gradient,
                   "of the shape of the ids + [dim]: nested lists, @FILE, "
                   "X.npy, or - for standard input")
-      ->type_name("");
+      ->type_name("G");
   verb.add_option("--fill", options->fill, "a gradient of this number only")
-      ->type_name("");
+      ->type_name("X");
   verb.add_option("--lr", options->learning_rate,
                   "learning rate, of this push only")
-      ->type_name("");
+      ->type_name("X");
   AddOutput(verb, options->output, {kTable, kJson});
 }
 

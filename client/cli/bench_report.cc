@@ -72,13 +72,13 @@ std::string RemarksOf(const BenchStep& step) {
   const load::LoopResult& result = step.result;
   if (result.unsent_count > 0) {
     text += fmt::format(
-        "{}: {} requests were due and never sent, as the server did not keep "
+        "{}: {} due and never sent, as the server did not keep "
         "up; their latency is counted until the end\n",
-        StepName(step), FormatCount(result.unsent_count));
+        StepName(step), FormatCount(result.unsent_count, "request"));
   }
   if (result.error_count > 0) {
-    text += fmt::format("{}: {} requests failed; the first: {}\n",
-                        StepName(step), FormatCount(result.error_count),
+    text += fmt::format("{}: {} failed; the first: {}\n", StepName(step),
+                        FormatCount(result.error_count, "request"),
                         formats::SentenceOf(result.first_error));
   }
   return text;
@@ -141,11 +141,12 @@ std::string PlanText(const BenchPlan& plan) {
     return std::chrono::duration<double>(duration).count();
   };
   return fmt::format(
-      "{} table{} of {} rows × {} floats; {} {} ids for each in a request, "
-      "{:.0f}% pushes; {} s after {} s of warm-up\n",
-      FormatCount(workload.table_count), workload.table_count == 1 ? "" : "s",
-      FormatCount(workload.row_count), FormatCount(plan.dim),
-      FormatCount(workload.batch),
+      "{} of {} × {}; {}, {}, for each in a request, {:.0f}% pushes; {} s "
+      "after "
+      "{} s of warm-up\n",
+      FormatCount(workload.table_count, "table"),
+      FormatCount(workload.row_count, "row"), FormatCount(plan.dim, "float"),
+      FormatCount(workload.batch, "id"),
       workload.zipf ? fmt::format("Zipf {}", *workload.zipf) : "uniform",
       100 * workload.push_share, seconds(plan.times.duration),
       seconds(plan.times.warmup));

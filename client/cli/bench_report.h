@@ -28,7 +28,7 @@ struct BenchPlan {
   load::LoopTimes times;
 };
 
-// "1 table of 1,000,000 rows × 64; 4,096 uniform ids a request; …"
+// "1 table of 1,000,000 rows × 64 floats; 4,096 ids, uniform, …"
 std::string PlanText(const BenchPlan& plan);
 
 // A line for each step and kind of request.

@@ -9,11 +9,13 @@
 #include "client/cli/bench_report.h"
 #include "client/cli/bench_target.h"
 #include "client/cli/failure.h"
+#include "client/cli/help.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/spec_options.h"
 #include "client/cli/sweep.h"
 #include "client/cli/verbs.h"
 #include "client/formats/input_error.h"
+#include "client/terminal/units.h"
 
 namespace quire::cli {
 namespace {
@@ -26,6 +28,10 @@ constexpr int kConcurrencyMax = 1024;
 // Memory for the replies that an open loop waits for.
 constexpr int64_t kSlotBytesMax = int64_t{512} << 20;
 constexpr int64_t kSlotsMax = 4096;
+
+// Of an open loop: a request in 17 minutes; one a nanosecond.
+constexpr double kRateMin = 0.001;
+constexpr double kRateMax = 1e9;
 
 constexpr int kHistogramRows = 12;
 
@@ -98,7 +104,7 @@ class Bench {
     return {.concurrency = 0,
             .rate = rate,
             .result = load::RunOpenLoop(target, workload_, rate, plan_.times,
-                                        interrupted())};
+                                        interrupted(), load::RealClock())};
   }
 
  private:
@@ -138,11 +144,44 @@ absl::Status OutcomeOf(const std::vector<BenchStep>& steps) {
   return all_failed ? last.first_error : absl::OkStatus();
 }
 
-absl::Status RunSteps(const BenchOptions& options, const BenchPlan& plan,
-                      const std::vector<int>& sweep, const Bench& bench) {
-  fmt::print(stderr, "{}", PlanText(plan));
+// On a terminal: which step of how many is measured, as long as it lives.
+class StepLine {
+ public:
+  StepLine(const BenchPlan& plan, size_t count, bool is_terminal)
+      : plan_(plan), count_(count), is_terminal_(is_terminal) {}
+
+  ~StepLine() {
+    if (is_terminal_) {
+      fmt::print(stderr, "\r\x1b[K");
+    }
+  }
+
+  void Show(size_t index) const {
+    const auto left = (plan_.times.warmup + plan_.times.duration) *
+                      static_cast<int64_t>(count_ - index);
+    if (is_terminal_) {
+      fmt::print(
+          stderr, "\rmeasuring: step {} of {}, {} left\x1b[K", index + 1,
+          count_,
+          terminal::FormatClock(std::chrono::ceil<std::chrono::seconds>(left)));
+    }
+  }
+
+ private:
+  const BenchPlan& plan_;
+  const size_t count_;
+  const bool is_terminal_;
+};
+
+absl::StatusOr<std::vector<BenchStep>> RunSteps(const BenchOptions& options,
+                                                const BenchPlan& plan,
+                                                const std::vector<int>& sweep,
+                                                const Bench& bench,
+                                                bool is_terminal) {
+  const StepLine line(plan, sweep.size(), is_terminal);
   std::vector<BenchStep> steps;
   for (const int concurrency : sweep) {
+    line.Show(steps.size());
     steps.push_back(options.rate ? bench.RunOpen(*options.rate)
                                  : bench.RunClosed(concurrency));
     if (interrupted()) {
@@ -150,6 +189,16 @@ absl::Status RunSteps(const BenchOptions& options, const BenchPlan& plan,
     }
     QUIRE_RETURN_IF_ERROR(OutcomeOf(steps));
   }
+  return steps;
+}
+
+absl::Status Measure(const BenchOptions& options, const BenchPlan& plan,
+                     const std::vector<int>& sweep, const Bench& bench,
+                     const Session& session) {
+  fmt::print(stderr, "{}", PlanText(plan));
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<BenchStep> steps,
+                         RunSteps(options, plan, sweep, bench,
+                                  session.screen().error.is_terminal));
   Report(options, plan, steps);
   return absl::OkStatus();
 }
@@ -179,14 +228,15 @@ absl::Status RunBench(const BenchOptions& options, Session& session) {
   QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
   if (options.table) {
     QUIRE_RETURN_IF_ERROR(UseTable(options, *client, plan));
-    return RunSteps(options, plan, sweep,
-                    Bench(*client, plan, {*options.table}));
+    return Measure(options, plan, sweep, Bench(*client, plan, {*options.table}),
+                   session);
   }
   const OrderlyEnd orderly_end;
   QUIRE_ASSIGN_OR_RETURN(
       const TemporaryTables tables,
       TemporaryTables::Create(*client, spec, options.table_count));
-  return RunSteps(options, plan, sweep, Bench(*client, plan, tables.names()));
+  return Measure(options, plan, sweep, Bench(*client, plan, tables.names()),
+                 session);
 }
 
 void AddLoadOptions(CLI::App& verb, BenchOptions& options) {
@@ -194,21 +244,20 @@ void AddLoadOptions(CLI::App& verb, BenchOptions& options) {
       verb.add_option("-c,--concurrency", options.concurrency,
                       "closed loop: callers, each with one request in flight; "
                       "4, or a sweep 1:16:1 (start:end:step)");
-  concurrency->type_name("")->capture_default_str();
+  concurrency->type_name("N")->capture_default_str();
   verb.add_option("--rate", options.rate,
                   "open loop: requests a second, kept up whatever happens; "
                   "latency counts from when a request was due")
-      ->type_name("")
-      ->check(CLI::PositiveNumber)
+      ->type_name("X")
+      ->check(Between(kRateMin, kRateMax))
       ->excludes(concurrency);
-  verb.add_option("--warmup", options.warmup_seconds, "seconds, not counted")
-      ->type_name("")
-      ->check(CLI::Range(0.0, 3600.0))
+  verb.add_option("--warmup", options.warmup_seconds, "first, not counted")
+      ->type_name("SECONDS")
+      ->check(Between(0, 3600))
       ->capture_default_str();
-  verb.add_option("--duration", options.duration_seconds,
-                  "seconds of each step")
-      ->type_name("")
-      ->check(CLI::Range(0.01, 3600.0))
+  verb.add_option("--duration", options.duration_seconds, "of each step")
+      ->type_name("SECONDS")
+      ->check(Between(0.01, 3600))
       ->capture_default_str();
 }
 
@@ -216,13 +265,13 @@ void AddWorkloadOptions(CLI::App& verb, BenchOptions& options) {
   const auto count = [&verb](const char* name, int64_t& value, int64_t max,
                              const char* description) {
     verb.add_option(name, value, description)
-        ->type_name("")
-        ->check(CLI::Range(int64_t{1}, max))
+        ->type_name("N")
+        ->check(Between(1, static_cast<double>(max)))
         ->capture_default_str();
   };
   verb.add_option("--table", options.table,
                   "look up this one, in place of tables made for the bench")
-      ->type_name("");
+      ->type_name("NAME");
   count("--tables", options.table_count, kTablesPerRequestMax,
         "made, all asked for in each request");
   count("--rows", options.row_count, kNumEmbeddingsMax, "of each table");
@@ -231,20 +280,19 @@ void AddWorkloadOptions(CLI::App& verb, BenchOptions& options) {
         "ids for each table in a request");
   verb.add_option("--zipf", options.zipf,
                   "skewed ids, with this exponent; default: uniform")
-      ->type_name("")
-      ->check(CLI::Range(0.01, 10.0));
+      ->type_name("X")
+      ->check(Between(0.01, 10));
   verb.add_option("--push-share", options.push_share,
                   "share of requests that are pushes")
-      ->type_name("")
-      ->check(CLI::Range(0.0, 1.0))
+      ->type_name("X")
+      ->check(Between(0, 1))
       ->capture_default_str();
   verb.add_option("--optimizer", options.optimizer, "of the tables made")
-      ->type_name("")
+      ->type_name("NAME")
       ->capture_default_str();
   verb.add_option("--seed", options.seed,
-                  "of the ids; default: another each "
-                  "time")
-      ->type_name("");
+                  "of the ids; default: another each time")
+      ->type_name("N");
 }
 
 }  // namespace

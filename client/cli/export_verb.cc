@@ -109,11 +109,11 @@ absl::Status Export(const ExportOptions& options, Session& session) {
                          WriteRows(*rows, format, file, session));
   QUIRE_RETURN_IF_ERROR(file.Commit());
   // Standard output may be the file.
-  fmt::print(stderr, "exported {} rows × {} floats of table '{}' to {}\n",
-             terminal::FormatCount(written),
-             terminal::FormatCount(rows->table().spec().embedding_dim()),
-             options.table,
-             options.file == "-" ? "standard output" : options.file);
+  fmt::print(
+      stderr, "exported {} × {} of table '{}' to {}\n",
+      terminal::FormatCount(written, "row"),
+      terminal::FormatCount(rows->table().spec().embedding_dim(), "float"),
+      options.table, options.file == "-" ? "standard output" : options.file);
   return absl::OkStatus();
 }
 
@@ -133,13 +133,14 @@ void AddExport(Program& program) {
                   "appears when it is complete; - for standard output")
       ->required()
       ->type_name("");
-  AddChoice<std::optional<RowFormat>>(verb, "-f,--format", options->format,
-                                      {{"npy", RowFormat::kNpy},
-                                       {"glove", RowFormat::kGlove},
-                                       {"word2vec", RowFormat::kWord2vec},
-                                       {"csv", RowFormat::kCsv}},
-                                      "npy, glove, word2vec, csv; default: by "
-                                      "the ending .npy, .txt, .vec, .csv");
+  AddChoice<std::optional<RowFormat>>(
+      verb, "-f,--format", options->format,
+      {{"npy", RowFormat::kNpy},
+       {"glove", RowFormat::kGlove},
+       {"word2vec", RowFormat::kWord2vec},
+       {"csv", RowFormat::kCsv}},
+      "default: by the ending .npy, .txt, .vec, "
+      ".csv");
 }
 
 }  // namespace quire::cli

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/status.h"
 #include "client/cli/failure.h"
+#include "client/cli/help.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/output.h"
 #include "client/cli/spec_options.h"
@@ -72,10 +73,10 @@ absl::StatusOr<std::string> NameOf(const ImportOptions& options) {
 
 std::string DryRunText(const v1::TableSpec& spec, const RowFileInfo& info) {
   return fmt::format(
-      "would make table '{}' from a {} file: {} rows × {} floats, {} of "
+      "would make table '{}' from a {} file: {} × {}, {} of "
       "values{}; optimizer {}\n",
       spec.name(), formats::RowFormatName(info.format),
-      FormatCount(info.row_count), FormatCount(info.dim),
+      FormatCount(info.row_count, "row"), FormatCount(info.dim, "float"),
       FormatBytes(info.row_count * info.dim *
                   static_cast<int64_t>(sizeof(float))),
       info.labelled ? ", words as labels" : "",
@@ -127,14 +128,14 @@ absl::StatusOr<v1::Table> Send(RowReader& reader, const v1::TableSpec& spec,
 std::string SummaryText(const v1::Table& table, const LabelCensus& census,
                         double seconds) {
   const v1::TableSpec& spec = table.spec();
-  std::string text =
-      fmt::format("imported {} rows × {} floats as table '{}' in {:.2f} s\n",
-                  FormatCount(spec.num_embeddings()),
-                  FormatCount(spec.embedding_dim()), spec.name(), seconds);
+  std::string text = fmt::format("imported {} × {} as table '{}' in {:.2f} s\n",
+                                 FormatCount(spec.num_embeddings(), "row"),
+                                 FormatCount(spec.embedding_dim(), "float"),
+                                 spec.name(), seconds);
   if (census.label_count() > 0) {
     text += fmt::format(
-        "{} labels: {} came again{}, {} not UTF-8\n",
-        FormatCount(census.label_count()),
+        "{}: {} came again{}, {} not UTF-8\n",
+        FormatCount(census.label_count(), "label"),
         FormatCount(census.duplicate_count()),
         census.duplicate_count() > 0
             ? fmt::format(" (the first: '{}')", census.first_duplicate())
@@ -184,14 +185,13 @@ void AddReaderOptions(CLI::App& verb, formats::RowReaderOptions& options) {
   verb.add_option("--dim", options.dim,
                   "floats in a row; default: from the file. In a glove file: "
                   "what most of its first lines have")
-      ->type_name("")
-      ->check(CLI::Range(int64_t{1}, kDimMax));
+      ->type_name("N")
+      ->check(Between(1, kDimMax));
   AddChoice<std::optional<RowFormat>>(verb, "-f,--format", options.format,
                                       {{"npy", RowFormat::kNpy},
                                        {"glove", RowFormat::kGlove},
                                        {"word2vec", RowFormat::kWord2vec}},
-                                      "npy, glove, word2vec; default: seen "
-                                      "from the file");
+                                      "default: seen from the file");
 }
 
 }  // namespace
@@ -214,7 +214,7 @@ void AddImport(Program& program) {
       ->type_name("");
   verb.add_option("--name", options->name,
                   "of the table; default: the file's, without its ending")
-      ->type_name("");
+      ->type_name("NAME");
   AddReaderOptions(verb, options->reader);
   options->spec.AddTo(verb);
   verb.add_flag("--dry-run", options->dry_run,

@@ -126,8 +126,8 @@ absl::Status Set(const LabelOptions& options, Session& session) {
   QUIRE_RETURN_IF_ERROR(
       client->SetLabels(options.table, rows.ids, rows.labels));
   Print(options.output == kTable
-            ? fmt::format("set the labels of {} rows\n",
-                          terminal::FormatCount(std::ssize(rows.ids)))
+            ? fmt::format("set {}\n",
+                          terminal::FormatCount(std::ssize(rows.ids), "label"))
             : ToLine(Json{{"rows", rows.ids.size()}}));
   return absl::OkStatus();
 }

@@ -148,10 +148,12 @@ std::string TextOf(const std::vector<std::string>& names,
   std::string text;
   for (int q = 0; q < response.queries_size(); ++q) {
     const v1::Neighbours& neighbours = response.queries(q);
+    const bool labelled = std::ranges::any_of(
+        neighbours.labels(), [](const auto& label) { return !label.empty(); });
     terminal::TextTable table({{"", terminal::Align::kLeft},
                                {"score", terminal::Align::kRight},
                                {"id", terminal::Align::kRight},
-                               {"label"}});
+                               {labelled ? "label" : ""}});
     for (int i = 0; i < neighbours.ids_size(); ++i) {
       table.AddRow({"", fmt::format("{:.4f}", neighbours.scores(i)),
                     fmt::format("{}", neighbours.ids(i)),
@@ -244,20 +246,20 @@ void AddNearest(Program& program) {
       ->type_name("");
   verb.add_option("-w,--word", options->words,
                   "near a row by its label; may be repeated")
-      ->type_name("")
+      ->type_name("LABEL")
       ->allow_extra_args(false);
   verb.add_option("--vector", options->vector,
                   "near a vector, or each of several: '[0.1,0.2]', @FILE, "
                   "X.npy, -")
-      ->type_name("");
+      ->type_name("V");
   verb.add_option("-k", options->k, "neighbours of each")
-      ->type_name("")
+      ->type_name("N")
       ->capture_default_str();
   AddChoice<NearestRequest::Metric>(verb, "--metric", options->metric,
                                     {{"cosine", NearestRequest::METRIC_COSINE},
                                      {"dot", NearestRequest::METRIC_DOT},
                                      {"l2", NearestRequest::METRIC_L2}},
-                                    "cosine, dot, l2; default cosine");
+                                    "default cosine");
   AddOutput(verb, options->output, {kTable, kJson, kJsonLines, kCsv});
 }
 

@@ -90,18 +90,23 @@ Json FieldJson(const Message& message, const FieldDescriptor& field) {
   return list;
 }
 
+// Zeros are said; an enum that is zero says nothing.
+bool IsSaid(const Message& message, const FieldDescriptor& field) {
+  const bool may_be_unset =
+      field.has_presence() || field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
+  return field.is_repeated() || !may_be_unset ||
+         message.GetReflection()->HasField(message, &field);
+}
+
 }  // namespace
 
 void AddOutput(CLI::App& verb, OutputFormat& format,
                std::initializer_list<OutputFormat> formats) {
   std::vector<std::pair<std::string, OutputFormat>> choices;
-  std::string names;
   for (const OutputFormat choice : formats) {
-    names += (names.empty() ? "" : ", ") + NameOf(choice);
     choices.emplace_back(NameOf(choice), choice);
   }
-  AddChoice(verb, "-o,--output", format, std::move(choices),
-            names + "; default table");
+  AddChoice(verb, "-o,--output", format, std::move(choices), "default table");
 }
 
 Json ToJson(const Message& message) {
@@ -109,8 +114,7 @@ Json ToJson(const Message& message) {
   const auto& descriptor = *message.GetDescriptor();
   for (int i = 0; i < descriptor.field_count(); ++i) {
     const FieldDescriptor& field = *descriptor.field(i);
-    if (!field.has_presence() ||
-        message.GetReflection()->HasField(message, &field)) {
+    if (IsSaid(message, field)) {
       json[field.name()] = FieldJson(message, field);
     }
   }

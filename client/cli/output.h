@@ -27,7 +27,8 @@ using Json = nlohmann::ordered_json;
 
 // A message with the names of the API. Numbers are numbers, also those of 64
 // bits; enums are their short names ("ready"); labels are text, other bytes
-// hexadecimal; what is absent is left out.
+// hexadecimal; what is absent is left out, and so is an enum that says
+// nothing.
 Json ToJson(const google::protobuf::Message& message);
 
 // A number with the shortest decimal form that reads back as the same float32,

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <optional>
 
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "client/cli/failure.h"
+#include "client/cli/help.h"
 #include "client/formats/input_error.h"
 #include "client/terminal/suggestion.h"
 
@@ -72,7 +74,7 @@ std::string UsageSentence(const CLI::ParseError& error, const CLI::App& verb,
                           const std::vector<std::string>& extras) {
   if (extras.empty()) {
     return verb.get_require_subcommand_min() > 0 ? "a verb is missing"
-                                                 : error.what();
+                                                 : SentenceOf(error);
   }
   const std::string extra = WithoutMark(extras.front());
   if (extra.starts_with('-') && extra.size() > 1) {
@@ -108,18 +110,24 @@ std::string_view Version() { return QUIRE_VERSION; }
 
 Program::Program() : app_("Embedding tables as a service.", "quire") {
   app_.require_subcommand(1);
-  app_.get_formatter()->column_width(34);
-  app_.get_formatter()->label("SUBCOMMAND", "VERB");
-  app_.get_formatter()->label("REQUIRED", "");
+  app_.formatter(std::make_shared<HelpFormatter>());
+  app_.footer(
+      "Examples:\n"
+      "  quire table create dictionary --rows 10 --dim 5\n"
+      "  quire lookup dictionary '[[2,3],[1,0],[8,6]]'\n"
+      "  quire import examples/glove.5k.100d.txt --name glove\n"
+      "  quire nearest glove --word king\n\n"
+      "'quire VERB --help' shows the options of a verb, and examples.");
   AddGlobalOptions();
 }
 
 void Program::AddGlobalOptions() {
   app_.set_version_flag("--version", std::string(Version()),
                         "print the version of this command");
-  app_.add_option("--server", options_.server, "host[:port], or unix:PATH")
+  app_.add_option("--server", options_.server,
+                  "host[:port], or unix:PATH; else QUIRE_SERVER")
       ->envname("QUIRE_SERVER")
-      ->type_name("")
+      ->type_name("ADDRESS")
       ->capture_default_str();
   const auto set_timeout = [this](const std::string& text) {
     const absl::StatusOr<absl::Duration> timeout = ParseTimeout(text);
@@ -132,7 +140,7 @@ void Program::AddGlobalOptions() {
   app_.add_option_function<std::string>(
           "--timeout", set_timeout,
           "of each call: 30, 1.5s, 5m; default 60s, none for import and export")
-      ->type_name("");
+      ->type_name("TIME");
   using terminal::ColorChoice;
   AddChoice<ColorChoice>(app_, "--color", options_.color,
                          {{"auto", ColorChoice::kAuto},

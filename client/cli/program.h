@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "client/cli/help.h"
 #include "client/cli/session.h"
 
 namespace quire::cli {
@@ -75,8 +76,10 @@ CLI::Option* AddChoice(CLI::App& app, const std::string& name, Enum& target,
                        std::vector<std::pair<std::string, Enum>> choices,
                        const std::string& description) {
   std::vector<std::string> names;
+  std::string type;
   for (const auto& choice : choices) {
     names.push_back(choice.first);
+    type += (type.empty() ? "" : "|") + choice.first;
   }
   const auto set = [&target, choices](const std::string& typed) {
     for (const auto& [choice, value] : choices) {
@@ -84,8 +87,8 @@ CLI::Option* AddChoice(CLI::App& app, const std::string& name, Enum& target,
     }
   };
   return app.add_option_function<std::string>(name, set, description)
-      ->check(CLI::IsMember(names))
-      ->type_name("");
+      ->check(OneOf(std::move(names)))
+      ->type_name(type);
 }
 
 }  // namespace quire::cli

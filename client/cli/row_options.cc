@@ -17,10 +17,10 @@ void RowOptions::AddTo(CLI::App& verb) {
                   "@FILE, X.npy, or - for standard input")
       ->type_name("");
   verb.add_option("-w,--word", words_, "a row by its label; may be repeated")
-      ->type_name("")
+      ->type_name("LABEL")
       ->allow_extra_args(false);
   verb.add_option("--shape", shape_, "of the batch: 2,3; () is a scalar")
-      ->type_name("");
+      ->type_name("SHAPE");
 }
 
 bool RowOptions::from_standard_input() const {

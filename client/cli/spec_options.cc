@@ -118,6 +118,12 @@ absl::StatusOr<std::vector<float>> ParseArguments(std::string_view whole,
   return numbers;
 }
 
+std::string SettingText(const Json& setting) {
+  return setting.is_string()         ? setting.get<std::string>()
+         : setting.is_number_float() ? fmt::format("{}", setting.get<double>())
+                                     : setting.dump();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Initializer> ParseInitializer(std::string_view text) {
@@ -180,12 +186,12 @@ void SpecOptions::AddTo(CLI::App& verb) {
             optimizer_given_ = true;
           },
           fmt::format("{}; default sgd", fmt::join(kOptimizers, ", ")))
-      ->type_name("");
+      ->type_name("NAME");
   verb.add_option("--lr", learning_rate_, "learning rate; default 0.01")
-      ->type_name("");
+      ->type_name("X");
   AddHyperparameters(verb);
   verb.add_option("--shards", shard_count_, "a power of two; default 64")
-      ->type_name("");
+      ->type_name("N");
   CLI::Option* memory =
       verb.add_flag("--memory", is_memory_, "rows live in memory only");
   verb.add_flag("--logged", is_logged_, "every change is logged to disk")
@@ -208,7 +214,7 @@ void SpecOptions::AddHyperparameters(CLI::App& verb) {
               hyperparameters_.push_back({name, value});
             },
             list)
-        ->type_name("")
+        ->type_name("VALUE")
         ->group("Hyperparameters");
   }
 }
@@ -217,10 +223,10 @@ void SpecOptions::AddInitializerTo(CLI::App& verb) {
   verb.add_option("--init", initializer_,
                   "initial rows: normal, normal:MEAN,STDDEV, zeros, "
                   "uniform:LOW,HIGH, constant:X; default normal")
-      ->type_name("");
+      ->type_name("INIT");
   verb.add_option("--seed", seed_,
                   "of the initial rows; default: from the name")
-      ->type_name("");
+      ->type_name("N");
 }
 
 absl::Status SpecOptions::Apply(v1::TableSpec& spec) const {
@@ -249,20 +255,23 @@ absl::Status SpecOptions::Apply(v1::TableSpec& spec) const {
 
 std::string OptimizerText(const v1::Optimizer& optimizer) {
   const Json json = ToJson(optimizer);
-  std::string name;
   std::string text;
   for (const auto& [key, value] : json.items()) {
     if (!value.is_object()) {
       continue;
     }
-    name = key;
     for (const auto& [parameter, setting] : value.items()) {
-      text += fmt::format(
-          ", {} {}", parameter,
-          setting.is_string() ? setting.get<std::string>() : setting.dump());
+      text += fmt::format(", {} {}", parameter, SettingText(setting));
     }
   }
-  return fmt::format("{}, lr {}{}", name, optimizer.learning_rate(), text);
+  return OptimizerSummary(optimizer) + text;
+}
+
+std::string OptimizerSummary(const v1::Optimizer& optimizer) {
+  const FieldDescriptor* kind =
+      v1::Optimizer::descriptor()->FindFieldByNumber(optimizer.kind_case());
+  return fmt::format("{}, lr {}", kind == nullptr ? "sgd" : kind->name(),
+                     optimizer.learning_rate());
 }
 
 std::string InitializerText(const v1::Initializer& initializer) {

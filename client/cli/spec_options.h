@@ -56,6 +56,9 @@ class SpecOptions {
 // "adagrad, lr 0.01, eps 1e-10": what is set.
 std::string OptimizerText(const v1::Optimizer& optimizer);
 
+// "adagrad, lr 0.01"
+std::string OptimizerSummary(const v1::Optimizer& optimizer);
+
 // "normal(0, 1)"
 std::string InitializerText(const v1::Initializer& initializer);
 

@@ -78,7 +78,7 @@ std::string ListTable(std::span<const v1::Table> tables) {
     const v1::TableSpec& spec = table.spec();
     text.AddRow({spec.name(), FormatCount(spec.num_embeddings()),
                  FormatCount(spec.embedding_dim()),
-                 OptimizerText(spec.optimizer()), StateText(table),
+                 OptimizerSummary(spec.optimizer()), StateText(table),
                  FormatBytes(BytesOf(table.stats())), FormatCount(table.step()),
                  FormatCount(table.stats().label_count())});
   }
@@ -109,11 +109,11 @@ std::string TableText(const v1::Table& table) {
                              FormatBytes(stats.label_bytes()))});
   text.AddRow({"labels", FormatCount(stats.label_count())});
   text.AddRow(
-      {"lookups", fmt::format("{}, {} rows", FormatCount(stats.lookups()),
-                              FormatCount(stats.rows_looked_up()))});
-  text.AddRow({"pushes", fmt::format("{}, {} rows changed; step {}",
+      {"lookups", fmt::format("{}, {}", FormatCount(stats.lookups()),
+                              FormatCount(stats.rows_looked_up(), "row"))});
+  text.AddRow({"pushes", fmt::format("{}, {} changed; step {}",
                                      FormatCount(stats.pushes()),
-                                     FormatCount(stats.rows_changed()),
+                                     FormatCount(stats.rows_changed(), "row"),
                                      FormatCount(table.step()))});
   text.AddRow({"uid", ToHex(table.uid())});
   return text.Text();

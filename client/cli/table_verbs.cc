@@ -73,10 +73,10 @@ void AddCreate(Program& program, CLI::App& group) {
   AddTable(verb, options->table);
   verb.add_option("--rows", options->row_count, "rows: ids 0 .. rows - 1")
       ->required()
-      ->type_name("");
+      ->type_name("N");
   verb.add_option("--dim", options->dim, "floats in a row")
       ->required()
-      ->type_name("");
+      ->type_name("N");
   options->spec.AddInitializerTo(verb);
   options->spec.AddTo(verb);
   AddChoice<v1::IfExists>(
@@ -156,9 +156,9 @@ void AddAlter(Program& program, CLI::App& group) {
       [options](Session& session) { return Alter(*options, session); });
   AddTable(verb, options->table);
   verb.add_option("--lr", options->learning_rate, "of later pushes")
-      ->type_name("");
+      ->type_name("X");
   verb.add_option("--frozen", options->frozen, "true: refuse pushes")
-      ->type_name("");
+      ->type_name("true|false");
   AddOutput(verb, options->output, {kTable, kJson});
 }
 

@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "client/load/latency_histogram.h"
+#include "client/load/loop_clock.h"
 #include "client/load/workload.h"
 
 namespace quire::load {
@@ -69,6 +70,7 @@ LoopResult RunClosedLoop(Target& target, const Workload& workload,
 // Uses all slots, and waits where all are taken.
 //   rate  requests a second, at equal distances
 LoopResult RunOpenLoop(Target& target, const Workload& workload, double rate,
-                       LoopTimes times, const std::atomic<bool>& stop);
+                       LoopTimes times, const std::atomic<bool>& stop,
+                       LoopClock& clock);
 
 }  // namespace quire::load

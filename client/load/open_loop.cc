@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "base/check.h"
@@ -20,8 +19,9 @@ constexpr auto kStopChecked = std::chrono::milliseconds(50);
 // The slots that are free, and what is recorded by those that finish.
 class Flights {
  public:
-  Flights(int slot_count, Clock::time_point counted_from)
-      : slot_count_(static_cast<size_t>(slot_count)),
+  Flights(int slot_count, Clock::time_point counted_from, LoopClock& clock)
+      : clock_(clock),
+        slot_count_(static_cast<size_t>(slot_count)),
         free_slots_(slot_count_),
         recorder_(counted_from) {
     std::iota(free_slots_.begin(), free_slots_.end(), 0);
@@ -33,7 +33,7 @@ class Flights {
                           const std::atomic<bool>& stop) {
     MutexLock lock(mutex_);
     for (;;) {
-      const Clock::time_point now = Clock::now();
+      const Clock::time_point now = clock_.Now();
       if (now >= over || stop.load(std::memory_order_relaxed)) {
         return std::nullopt;
       }
@@ -42,13 +42,13 @@ class Flights {
         free_slots_.pop_back();
         return slot;
       }
-      slot_freed_.WaitUntil(mutex_, std::min(over, now + kStopChecked));
+      clock_.WaitUntil(slot_freed_, mutex_, std::min(over, now + kStopChecked));
     }
   }
 
   void Finish(int slot, const Request& request, Clock::time_point due,
               const absl::Status& status) {
-    const Clock::time_point now = Clock::now();
+    const Clock::time_point now = clock_.Now();
     MutexLock lock(mutex_);
     if (status.ok()) {
       recorder_.Answered(request, due, now);
@@ -75,12 +75,13 @@ class Flights {
   LoopResult WaitForAll() {
     MutexLock lock(mutex_);
     while (free_slots_.size() < slot_count_) {
-      slot_freed_.Wait(mutex_);
+      clock_.WaitUntil(slot_freed_, mutex_, clock_.Now() + kStopChecked);
     }
     return recorder_.Result();
   }
 
  private:
+  LoopClock& clock_;
   const size_t slot_count_;
 
   Mutex mutex_;
@@ -92,14 +93,15 @@ class Flights {
 class OpenLoop {
  public:
   OpenLoop(Target& target, const Workload& workload, double rate,
-           LoopTimes times, const std::atomic<bool>& stop)
-      : target_(target),
+           LoopTimes times, const std::atomic<bool>& stop, LoopClock& clock)
+      : clock_(clock),
+        target_(target),
         workload_(workload),
         interval_(1 / rate),
-        start_(Clock::now()),
+        start_(clock.Now()),
         over_(start_ + times.warmup + times.duration),
         stop_(stop),
-        flights_(target.slot_count(), start_ + times.warmup) {}
+        flights_(target.slot_count(), start_ + times.warmup, clock) {}
 
   LoopResult Run() {
     int64_t index = 0;
@@ -145,15 +147,14 @@ class OpenLoop {
 
   // Or until `stop_`.
   void SleepUntil(Clock::time_point due) const {
-    for (Clock::duration rest = due - Clock::now();
-         rest > Clock::duration::zero() &&
-         !stop_.load(std::memory_order_relaxed);
-         rest = due - Clock::now()) {
-      std::this_thread::sleep_for(
-          std::min<Clock::duration>(rest, kStopChecked));
+    for (Clock::time_point now = clock_.Now();
+         now < due && !stop_.load(std::memory_order_relaxed);
+         now = clock_.Now()) {
+      clock_.SleepUntil(std::min(due, now + kStopChecked));
     }
   }
 
+  LoopClock& clock_;
   Target& target_;
   const Workload& workload_;
   const std::chrono::duration<double> interval_;
@@ -166,11 +167,12 @@ class OpenLoop {
 }  // namespace
 
 LoopResult RunOpenLoop(Target& target, const Workload& workload, double rate,
-                       LoopTimes times, const std::atomic<bool>& stop) {
+                       LoopTimes times, const std::atomic<bool>& stop,
+                       LoopClock& clock) {
   QUIRE_CHECK(rate > 0, "a rate");
   // Linux rounds the sleeps of a thread up by 50 µs unless told otherwise.
   prctl(PR_SET_TIMERSLACK, 1);
-  return OpenLoop(target, workload, rate, times, stop).Run();
+  return OpenLoop(target, workload, rate, times, stop, clock).Run();
 }
 
 }  // namespace quire::load

@@ -6,10 +6,9 @@
 #include <chrono>
 
 #include "client/load/loop.h"
+#include "client/load/loop_clock.h"
 
 namespace quire::load {
-
-using Clock = std::chrono::steady_clock;
 
 inline constexpr int64_t kErrorsMax = 100;
 

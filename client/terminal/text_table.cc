@@ -9,17 +9,16 @@
 namespace quire::terminal {
 namespace {
 
-void AppendCell(std::string_view cell, Align align, size_t width, bool last,
+void AppendCell(std::string_view cell, Align align, size_t width,
                 std::string& line) {
   const size_t padding = width - std::min(width, DisplayWidth(cell));
   if (align == Align::kRight) {
     line.append(padding, ' ');
   }
   line += cell;
-  if (align == Align::kLeft && !last) {
+  if (align == Align::kLeft) {
     line.append(padding, ' ');
   }
-  line += last ? "\n" : "  ";
 }
 
 }  // namespace
@@ -53,9 +52,12 @@ std::string TextTable::Text() const {
   std::string text;
   for (const auto& line : lines) {
     for (size_t i = 0; i < line.size(); ++i) {
-      AppendCell(line[i], columns_[i].align, widths[i], i + 1 == line.size(),
-                 text);
+      text += i == 0 ? "" : "  ";
+      AppendCell(line[i], columns_[i].align, widths[i], text);
     }
+    // Cells that are empty at the end of a line leave no spaces.
+    text.resize(text.find_last_not_of(' ') + 1);
+    text += '\n';
   }
   return text;
 }

@@ -41,6 +41,11 @@ std::string FormatCount(int64_t count) {
   return text;
 }
 
+std::string FormatCount(int64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", FormatCount(count), noun,
+                     count == 1 ? "" : "s");
+}
+
 std::string FormatBytes(int64_t bytes) {
   constexpr auto kUnits =
       std::to_array<std::string_view>({"B", "KiB", "MiB", "GiB", "TiB", "PiB"});

@@ -5,11 +5,15 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace quire::terminal {
 
 // "12,345,678"
 std::string FormatCount(int64_t count);
+
+// "1 row", "12,345 rows": of nouns that take an s.
+std::string FormatCount(int64_t count, std::string_view noun);
 
 // "512 B", "1.5 KiB", "3.2 GiB"
 std::string FormatBytes(int64_t bytes);

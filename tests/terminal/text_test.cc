@@ -48,10 +48,21 @@ TEST(TextTableTest, CellsStandUnderTheirTitles) {
             "漢字       1  \\x1b\n");
 }
 
+TEST(TextTableTest, LinesEndWithoutSpaces) {
+  TextTable table({{"id"}, {"label"}});
+  table.AddRow({"10", "cat"});
+  table.AddRow({"2", ""});
+
+  EXPECT_EQ(table.Text(), "id  label\n10  cat\n2\n");
+}
+
 TEST(UnitsTest, NumbersAreReadable) {
   EXPECT_EQ(FormatCount(0), "0");
   EXPECT_EQ(FormatCount(999), "999");
   EXPECT_EQ(FormatCount(-1234567), "-1,234,567");
+  EXPECT_EQ(FormatCount(0, "row"), "0 rows");
+  EXPECT_EQ(FormatCount(1, "row"), "1 row");
+  EXPECT_EQ(FormatCount(12345, "row"), "12,345 rows");
   EXPECT_EQ(FormatBytes(512), "512 B");
   EXPECT_EQ(FormatBytes(1536), "1.50 KiB");
   EXPECT_EQ(FormatBytes(int64_t{1} << 40), "1.00 TiB");
