@@ -52,6 +52,18 @@ foreach(file IN LISTS FILES)
     endif()
     list(APPEND seen ${room})
   endforeach()
+
+  # The first include of table.cc is "table/table.h", which thereby is seen to
+  # compile alone.
+  string(REGEX REPLACE "\\.cc$" ".h" own ${file})
+  if(NOT own STREQUAL file AND own IN_LIST FILES)
+    cmake_path(GET own FILENAME own)
+    if(NOT lines MATCHES "^[^<\"]*\"${PREFIX}/${own}\"")
+      message(FATAL_ERROR
+        "${shown} does not include \"${PREFIX}/${own}\" before anything else, "
+        "so that nobody sees whether it compiles alone. Move it to the top.")
+    endif()
+  endif()
 endforeach()
 
 foreach(room IN LISTS ALLOWED)

@@ -8,7 +8,10 @@
 #   configure   USES names a room that is declared further up, or not at all
 #   build       a file includes a room that USES does not name
 #   build       USES names a room that no file includes
-#   build       a header does not compile alone (all_verify_interface_header_sets)
+#   build       a header does not compile alone
+# A source includes its own header first, which shows that the header compiles
+# alone; a header without a source of its name is compiled for the purpose
+# (all_verify_interface_header_sets, built by the presets dev and release).
 # A room can name only rooms that are there already, so there is no circle.
 # The target `arrows` looks at all includes and compiles nothing;
 # tests/arrows provokes each mistake.
@@ -36,13 +39,26 @@ function(quire_room name)
   string(REGEX REPLACE "${prefix}$" "" root ${CMAKE_SOURCE_DIR}/${ROOM_DIR})
   list(TRANSFORM ROOM_HEADERS PREPEND ${dir}/)
   list(TRANSFORM ROOM_SOURCES PREPEND ${dir}/)
+  foreach(header IN LISTS ROOM_HEADERS)
+    string(REGEX REPLACE "h$" "cc" source ${header})
+    if(source IN_LIST ROOM_SOURCES)
+      list(APPEND led ${header})
+    else()
+      list(APPEND alone ${header})
+    endif()
+  endforeach()
 
   add_library(quire_${name} STATIC ${ROOM_SOURCES})
   add_library(quire::${name} ALIAS quire_${name})
   target_sources(quire_${name} PUBLIC
-    FILE_SET HEADERS BASE_DIRS ${root} FILES ${ROOM_HEADERS})
-  set_target_properties(quire_${name} PROPERTIES
-    LINKER_LANGUAGE CXX VERIFY_INTERFACE_HEADER_SETS ON)
+    FILE_SET HEADERS BASE_DIRS ${root} FILES ${led})
+  set_property(TARGET quire_${name} PROPERTY LINKER_LANGUAGE CXX)
+  if(alone)
+    target_sources(quire_${name} PUBLIC
+      FILE_SET alone TYPE HEADERS BASE_DIRS ${root} FILES ${alone})
+    set_target_properties(quire_${name} PROPERTIES
+      VERIFY_INTERFACE_HEADER_SETS ON INTERFACE_HEADER_SETS_TO_VERIFY alone)
+  endif()
   target_link_libraries(quire_${name}
     PUBLIC ${targets} ${ROOM_PACKAGES} PRIVATE quire_compiler)
 

@@ -39,8 +39,7 @@ Shape::Shape(std::initializer_list<int64_t> dims) {
   *this = *shape;
 }
 
-absl::StatusOr<Shape> Shape::Make(std::span<const int64_t> dims,
-                                  int rank_max) {
+absl::StatusOr<Shape> Shape::Make(std::span<const int64_t> dims, int rank_max) {
   QUIRE_CHECK(rank_max <= kRankMax + 1, "no shape is longer than a row tensor");
   if (dims.size() > static_cast<size_t>(rank_max)) {
     return Error(Reason::kBadShape,

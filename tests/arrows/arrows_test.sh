@@ -23,13 +23,15 @@ add_subdirectory(src)
 TREE
   cat >src/CMakeLists.txt <<'TREE'
 quire_room(ground DIR src/ground HEADERS ground.h SOURCES ground.cc)
-quire_room(upper DIR src/upper USES ground HEADERS upper.h SOURCES upper.cc)
+quire_room(upper DIR src/upper USES ground HEADERS lone.h upper.h SOURCES upper.cc)
 TREE
   printf '#pragma once\n#include <string>\nstd::string Ground();\n' \
     >src/ground/ground.h
   printf '#include "ground/ground.h"\nstd::string Ground() { return "g"; }\n' \
     >src/ground/ground.cc
   printf '#pragma once\nint Upper();\n' >src/upper/upper.h
+  printf '#pragma once\n#include <string>\nstd::string Lone();\n' \
+    >src/upper/lone.h
   printf '#include "upper/upper.h"\n\n#include "%s"\nint Upper() { return 1; }\n' \
     ground/ground.h >src/upper/upper.cc
 }
@@ -97,7 +99,7 @@ check "a header is named from the top, also by its neighbour" \
 
 building
 echo '#pragma once' >src/upper/malloc.h
-sed -i '1i #include <malloc.h>' src/upper/upper.cc
+sed -i '1a #include <malloc.h>' src/upper/upper.cc
 check "a system header may have the name of a neighbour" stands
 
 building
@@ -113,8 +115,17 @@ check "a header that its room does not list fails at build" \
 
 building
 sed -i '/include/d' src/ground/ground.h
-sed -i '1i #include <string>' src/ground/ground.cc src/upper/upper.cc
 check "a header that does not stand alone fails at build" \
   refused "ground/ground.h:2:" make
+
+building
+sed -i '1i #include <string>' src/ground/ground.cc
+check "its source may not hide that by what it includes before" \
+  refused "src/ground/ground.cc does not include \"ground/ground.h\" before anything else" make
+
+building
+sed -i '/include/d' src/upper/lone.h
+check "nor may a header that has no source of its name" \
+  refused "upper/lone.h:2:" make
 
 ((failures == 0))
