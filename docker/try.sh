@@ -17,18 +17,20 @@ store=/var/tmp/quire-image
 # ── Docker ──────────────────────────────────────────────────────────────────
 use_docker() {
   engine=docker build_options=(--quiet) run_options=(-p 127.0.0.1::7847)
+  outside_options=(--network host)
 }
 docker_address() { docker port "$name" 7847/tcp; }
 docker_finish() { [[ $keep ]] || docker rmi -f "$image" >/dev/null; }
 
 # ── podman ──────────────────────────────────────────────────────────────────
-# The container gets a network of its own: a cable of two ends, the addresses
-# of which (RFC 5737) are nobody's.
+# Two networks and a cable between them: the server is at one end, whoever asks
+# it at the other. The host's own network is not touched.
 use_podman() {
   ((EUID == 0)) || exec sudo "$PWD/docker/try.sh" "$keep"
   engine=podman
   build_options=(--quiet --pull=never --format docker --isolation chroot)
   run_options=(--network "ns:/run/netns/$name")
+  outside_options=(--network "ns:/run/netns/$name-outside")
   mkdir -p "$store"
   # runc, cgroupfs and ulimits that fit run also inside virtual machines and
   # other containers.
@@ -47,12 +49,15 @@ CONF
   export CONTAINERS_STORAGE_CONF=$store/storage.conf
 
   ip netns add "$name"
-  ip link add "q$$" type veth peer name eth0 netns "$name"
-  ip address add 192.0.2.1/30 dev "q$$"
-  ip link set "q$$" up
-  ip -n "$name" address add 192.0.2.2/30 dev eth0
-  ip -n "$name" link set eth0 up
-  ip -n "$name" link set lo up
+  ip netns add "$name-outside"
+  ip link add eth0 netns "$name" type veth peer name eth0 netns "$name-outside"
+  ip -n "$name" address add 198.51.100.1/30 dev eth0
+  ip -n "$name-outside" address add 198.51.100.2/30 dev eth0
+  local space
+  for space in "$name" "$name-outside"; do
+    ip -n "$space" link set eth0 up
+    ip -n "$space" link set lo up
+  done
 }
 podman_base() {
   local base=docker.io/library/debian:bookworm-slim
@@ -66,9 +71,10 @@ podman_base() {
     --customize-hook='rm -rf "$1"/var/cache/apt/*' \
     bookworm - </dev/null | podman import -q - "$base" >/dev/null
 }
-podman_address() { echo 192.0.2.2:7847; }
+podman_address() { echo 198.51.100.1:7847; }
 podman_finish() {
   ip netns delete "$name"
+  ip netns delete "$name-outside"
   if [[ $keep ]]; then
     echo "The image stays; to see it:"
     echo "  export CONTAINERS_CONF=$CONTAINERS_CONF"
@@ -84,9 +90,9 @@ finish() {
   "$engine" rm -f "$name" >/dev/null 2>&1 || true
   "${engine}_finish"
 }
-# The command line in a container of its own, on the host's network: outside.
+# The command line in a container of its own.
 quire() {
-  "$engine" run --rm -i --network host --entrypoint quire "$image" \
+  "$engine" run --rm -i "${outside_options[@]}" --entrypoint quire "$image" \
     --server "$address" "$@"
 }
 state() { "$engine" inspect --format "{{.State.$1}}" "$name"; }
@@ -113,10 +119,15 @@ done
 echo "── from outside, at $address"
 quire table create dictionary --rows 10 --dim 5
 quire lookup dictionary '[[2,3],[1,0],[8,6]]'
-if quire table create huge --rows 10000000 --dim 128; then
+quire import - --name glove <examples/glove.5k.100d.txt
+quire nearest glove --word king -k 3
+
+echo "── more than its memory limit allows"
+if refusal=$(quire table create huge --rows 10000000 --dim 128 2>&1); then
   echo "a table of 5 GB in a container of 512 MB: not refused" >&2
   exit 1
 fi
+grep "needs 5[0-9]* bytes" <<<"$refusal"
 "$engine" exec "$name" quire health
 
 echo "── stop"
