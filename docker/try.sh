@@ -63,7 +63,7 @@ podman_base() {
   local base=docker.io/library/debian:bookworm-slim
   podman image exists "$base" && return
   echo "── the base image, from the Debian archive"
-  mmdebstrap --quiet --variant=minbase \
+  mmdebstrap --quiet --variant=minbase --include=usr-is-merged \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-include=/usr/share/doc/*/copyright' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -92,8 +92,8 @@ finish() {
 }
 # The command line in a container of its own.
 quire() {
-  "$engine" run --rm -i "${outside_options[@]}" --entrypoint quire "$image" \
-    --server "$address" "$@"
+  "$engine" run --rm -i --no-healthcheck "${outside_options[@]}" \
+    --entrypoint quire "$image" --server "$address" "$@"
 }
 state() { "$engine" inspect --format "{{.State.$1}}" "$name"; }
 
@@ -127,7 +127,7 @@ if refusal=$(quire table create huge --rows 10000000 --dim 128 2>&1); then
   echo "a table of 5 GB in a container of 512 MB: not refused" >&2
   exit 1
 fi
-grep "needs 5[0-9]* bytes" <<<"$refusal"
+grep "needs about 5[0-9]* bytes" <<<"$refusal"
 "$engine" exec "$name" quire health
 
 echo "── stop"
