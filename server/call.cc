@@ -165,7 +165,18 @@ class StreamCall final : public Event {
         return;
       case State::kReading:
         has_ended_ = !ok;
-        Continue();
+        if (has_ended_ && !has_written_) {
+          AskWhetherItIsBroken();
+        } else {
+          Continue();
+        }
+        return;
+      case State::kAsking:
+        if (ok) {
+          Continue();
+        } else {
+          Finish(Error(Reason::kCancelled, "the client has gone"));
+        }
         return;
       case State::kWriting:
         reply_ = Reply{};
@@ -185,7 +196,7 @@ class StreamCall final : public Event {
   }
 
  private:
-  enum class State { kWaiting, kReading, kWriting, kFinishing };
+  enum class State { kWaiting, kReading, kAsking, kWriting, kFinishing };
 
   void Begin() {
     new StreamCall(method_, host_, queue_);
@@ -205,6 +216,14 @@ class StreamCall final : public Event {
     state_ = State::kReading;
     message_.Clear();
     stream_.Read(&message_, this);
+  }
+
+  // A read fails at the end of what the client sends, and also when the stream
+  // is broken or cancelled: half of an import must not be taken for a whole
+  // one. On a broken stream nothing can be sent, not even the headers.
+  void AskWhetherItIsBroken() {
+    state_ = State::kAsking;
+    stream_.SendInitialMetadata(this);
   }
 
   void Continue() {
@@ -230,9 +249,10 @@ class StreamCall final : public Event {
       Finish(answer.status());
     } else if (*answer) {
       reply_ = *std::move(*answer);
-      method_.counters.Count(true, received,
+      method_.counters.Count(!reply_.is_refusal, received,
                              static_cast<int64_t>(reply_.message.Length()));
       state_ = State::kWriting;
+      has_written_ = true;
       stream_.Write(reply_.message, this);
     } else if (has_ended_) {
       Finish(absl::OkStatus());
@@ -259,6 +279,7 @@ class StreamCall final : public Event {
   Reply reply_;
   State state_ = State::kWaiting;
   bool has_ended_ = false;
+  bool has_written_ = false;
 };
 
 }  // namespace
