@@ -120,7 +120,7 @@ absl::StatusOr<Queries> QueriesOf(const v1::NearestRequest& request,
   return queries;
 }
 
-void AddNeighbours(const std::vector<Neighbour>& found, const Labels* labels,
+void AddNeighbours(const std::vector<Neighbour>& found, const RowLabels* labels,
                    v1::Neighbours& neighbours) {
   for (const Neighbour& neighbour : found) {
     neighbours.add_ids(neighbour.id);
