@@ -53,6 +53,9 @@ v1::TableSpec Spec(const std::string& name, int64_t rows, int64_t dim) {
 }
 
 void ServiceTest::SetUp() {
+  // gRPC that shuts down between tests may wait ten seconds for a thread that
+  // polls after a large send: keep it up.
+  static const bool kept_up [[maybe_unused]] = (grpc_init(), true);
   auto server = Server::Start({.listen = "127.0.0.1:0",
                                .table_bytes_max = kTableBytes,
                                .inflight_bytes_max = 256 << 20,
