@@ -27,7 +27,7 @@ namespace quire {
 // Thread safety: one thread at a time. An event may arrive on the queue's
 // thread before Start has returned on another.
 template <typename Response>
-class Call final : public Event {
+class Call final : public QueueEvent {
  public:
   using Reader = grpc::ClientAsyncResponseReader<Response>;
   // Prepares one try. Called again for each.

@@ -8,7 +8,7 @@ namespace quire {
 namespace {
 
 // Work that an alarm, set to now, brings to the queue's thread.
-class PostedWork final : public Event {
+class PostedWork final : public QueueEvent {
  public:
   PostedWork(std::shared_ptr<BackgroundQueue::Lease> lease,
              std::function<void()> work)
@@ -35,7 +35,7 @@ bool PollOnce(grpc::CompletionQueue& queue) {
   if (!queue.Next(&tag, &ok)) {
     return false;
   }
-  static_cast<Event*>(tag)->Arrive(ok);
+  static_cast<QueueEvent*>(tag)->Arrive(ok);
   return true;
 }
 

@@ -16,7 +16,7 @@
 namespace quire {
 
 // Something that waits for a queue: its address is the tag.
-class Event {
+class QueueEvent {
  public:
   // What was waited for has happened. May delete the event.
   //   ok  as the queue says
@@ -25,7 +25,7 @@ class Event {
   void* tag() { return this; }
 
  protected:
-  ~Event() = default;
+  ~QueueEvent() = default;
 };
 
 // Waits for the next event of `queue` and lets it arrive; false once the queue

@@ -26,6 +26,12 @@ absl::Status DeadlineHasPassed() {
                "the deadline had passed before work began; nothing was done");
 }
 
+absl::Status IsStopping() {
+  return Error(Reason::kStopping,
+               "the server is stopping; nothing was done. Try again when it, "
+               "or another, is there");
+}
+
 bool IsPast(const grpc::ServerContext& context) {
   return context.deadline() <= std::chrono::system_clock::now();
 }
@@ -59,7 +65,7 @@ class UnaryCall final : public Event {
 
   void Done(bool ok) override {
     if (is_sending_) {
-      host_.registry.Remove(&context_);
+      host_.registry.Remove(&context_, is_admitted_);
       reply_.charge.Release();
       Leave();
       return;
@@ -68,11 +74,12 @@ class UnaryCall final : public Event {
       delete this;
       return;
     }
-    host_.registry.Add(&context_, /*is_stream=*/false);
+    is_admitted_ = host_.registry.Add(&context_, /*is_stream=*/false);
     parties_ = method_.is_inline ? 1 : 2;
     new UnaryCall(method_, host_, queue_);  // the next one
     const absl::Status refused =
-        Dispatch(method_.is_inline, host_, [this] { Work(); });
+        is_admitted_ ? Dispatch(method_.is_inline, host_, [this] { Work(); })
+                     : IsStopping();
     if (!refused.ok()) {
       Finish(refused);
     }
@@ -136,6 +143,7 @@ class UnaryCall final : public Event {
 
   Reply reply_;
   int64_t bytes_received_ = 0;
+  bool is_admitted_ = false;
   bool is_sending_ = false;
   // Events that are still to come: the end of sending, and WhenDone.
   std::atomic<int> parties_ = 0;
@@ -165,7 +173,18 @@ class StreamCall final : public Event {
         return;
       case State::kReading:
         has_ended_ = !ok;
-        Continue();
+        if (has_ended_ && !has_written_) {
+          AskWhetherItIsBroken();
+        } else {
+          Continue();
+        }
+        return;
+      case State::kAsking:
+        if (ok) {
+          Continue();
+        } else {
+          Finish(Error(Reason::kCancelled, "the client has gone"));
+        }
         return;
       case State::kWriting:
         reply_ = Reply{};
@@ -178,19 +197,20 @@ class StreamCall final : public Event {
         }
         return;
       case State::kFinishing:
-        host_.registry.Remove(&context_);
+        host_.registry.Remove(&context_, is_admitted_);
         delete this;
         return;
     }
   }
 
  private:
-  enum class State { kWaiting, kReading, kWriting, kFinishing };
+  enum class State { kWaiting, kReading, kAsking, kWriting, kFinishing };
 
   void Begin() {
     new StreamCall(method_, host_, queue_);
-    if (!host_.registry.Add(&context_, /*is_stream=*/true)) {
-      Finish(Error(Reason::kStopping, "the server is stopping"));
+    is_admitted_ = host_.registry.Add(&context_, /*is_stream=*/true);
+    if (!is_admitted_) {
+      Finish(IsStopping());
       return;
     }
     handler_ = method_.open();
@@ -205,6 +225,14 @@ class StreamCall final : public Event {
     state_ = State::kReading;
     message_.Clear();
     stream_.Read(&message_, this);
+  }
+
+  // A read fails at the end of what the client sends, and also when the stream
+  // is broken or cancelled: half of an import must not be taken for a whole
+  // one. On a broken stream nothing can be sent, not even the headers.
+  void AskWhetherItIsBroken() {
+    state_ = State::kAsking;
+    stream_.SendInitialMetadata(this);
   }
 
   void Continue() {
@@ -230,9 +258,10 @@ class StreamCall final : public Event {
       Finish(answer.status());
     } else if (*answer) {
       reply_ = *std::move(*answer);
-      method_.counters.Count(true, received,
+      method_.counters.Count(!reply_.is_refusal, received,
                              static_cast<int64_t>(reply_.message.Length()));
       state_ = State::kWriting;
+      has_written_ = true;
       stream_.Write(reply_.message, this);
     } else if (has_ended_) {
       Finish(absl::OkStatus());
@@ -259,6 +288,8 @@ class StreamCall final : public Event {
   Reply reply_;
   State state_ = State::kWaiting;
   bool has_ended_ = false;
+  bool has_written_ = false;
+  bool is_admitted_ = false;
 };
 
 }  // namespace
@@ -272,28 +303,39 @@ void MethodCounters::Count(bool is_ok, int64_t received, int64_t sent) {
 bool CallRegistry::Add(grpc::ServerContext* context, bool is_stream) {
   MutexLock lock(mutex_);
   ++call_count_;
-  if (!is_stream) {
-    return true;
-  }
   if (stopping_) {
     return false;
   }
-  streams_.insert(context);
+  ++admitted_count_;
+  if (is_stream) {
+    streams_.insert(context);
+  }
   return true;
 }
 
-void CallRegistry::Remove(grpc::ServerContext* context) {
+void CallRegistry::Remove(grpc::ServerContext* context, bool was_admitted) {
   MutexLock lock(mutex_);
   streams_.erase(context);
   --call_count_;
+  admitted_count_ -= was_admitted ? 1 : 0;
   changed_.NotifyAll();
 }
 
-void CallRegistry::StopStreams() {
+void CallRegistry::Stop() {
   MutexLock lock(mutex_);
   stopping_ = true;
   for (grpc::ServerContext* stream : streams_) {
     stream->TryCancel();
+  }
+}
+
+void CallRegistry::WaitUntilNoneAdmitted(
+    std::chrono::steady_clock::time_point deadline) {
+  MutexLock lock(mutex_);
+  while (admitted_count_ > 0) {
+    if (!changed_.WaitUntil(mutex_, deadline)) {
+      return;
+    }
   }
 }
 

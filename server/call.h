@@ -14,6 +14,7 @@
 #include <grpcpp/support/async_unary_call.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -52,21 +53,24 @@ struct MethodCounters {
 // Thread safety: all functions may be called from any thread.
 class CallRegistry {
  public:
-  // Every call is added, and removed at its end. False for a stream that began
-  // after StopStreams: it is to end at once.
+  // Every call is added, and removed at its end, with what Add returned. False
+  // for a call that began after Stop: it is to be refused.
   bool Add(grpc::ServerContext* context, bool is_stream);
-  void Remove(grpc::ServerContext* context);
+  void Remove(grpc::ServerContext* context, bool was_admitted);
 
-  // From here on no stream begins, and open ones are cancelled: a stream need
-  // not have an end to wait for.
-  void StopStreams();
-  // Waits until no call is under way.
+  // From here on no call is admitted, and open streams are cancelled: a stream
+  // need not have an end to wait for.
+  void Stop();
+  // Waits until no admitted call is under way, or until `deadline`.
+  void WaitUntilNoneAdmitted(std::chrono::steady_clock::time_point deadline);
+  // Waits until no call at all is under way.
   void WaitUntilNone();
 
  private:
   Mutex mutex_;
   CondVar changed_;
   int64_t call_count_ QUIRE_GUARDED_BY(mutex_) = 0;
+  int64_t admitted_count_ QUIRE_GUARDED_BY(mutex_) = 0;
   std::set<grpc::ServerContext*> streams_ QUIRE_GUARDED_BY(mutex_);
   bool stopping_ QUIRE_GUARDED_BY(mutex_) = false;
 };

@@ -97,7 +97,7 @@ Reply RefusalOnStream(std::optional<uint64_t> request_id,
   Response response;
   response.set_request_id(request_id.value_or(0));
   *response.mutable_error() = ToRpcStatus(status);
-  return Reply{.message = Serialize(response)};
+  return Reply{.message = Serialize(response), .is_refusal = true};
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/tuning.h"
+#include "server/library_logs.h"
 #include "server/machine.h"
 #include "server/server.h"
 
@@ -115,6 +116,7 @@ void WaitForStop(const sigset_t& signals) {
 int main(int argc, char** argv) {
   quire::TuneProcess();
   spdlog::set_default_logger(spdlog::stderr_color_mt("quire"));
+  quire::RouteLibraryLogs();
 
   Flags flags;
   CLI::App app("Embedding tables as a service.", "quire-server");

@@ -32,6 +32,8 @@ class ReceivedMessage {
 struct Reply {
   grpc::ByteBuffer message;
   MemoryBudget::Charge charge;
+  // On a stream: the message says that a request was refused.
+  bool is_refusal = false;
 };
 
 // A buffer for one message, 64-byte aligned `shift` bytes before its start.

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <string>
 #include <vector>
 
 #include "base/limits.h"
@@ -67,18 +69,45 @@ struct Queries {
   std::vector<int64_t> excluded_ids;
 };
 
+// A table calls its ids "ids.ids"; here they are no batch.
+absl::Status CheckQueryIds(std::span<const int64_t> ids,
+                           const LiveTable& table) {
+  const absl::Status status = table.CheckIds(ids);
+  if (status.ok()) {
+    return status;
+  }
+  const std::string field = FieldOf(status);
+  return Error(*ReasonOf(status), std::string(status.message()),
+               field.substr(field.find('.') + 1));
+}
+
+// Nothing is near what is no number.
+absl::Status CheckFinite(std::span<const float> vectors, int64_t dim) {
+  const auto bad = std::ranges::find_if_not(
+      vectors, [](float value) { return std::isfinite(value); });
+  if (bad == vectors.end()) {
+    return absl::OkStatus();
+  }
+  const int64_t at = bad - vectors.begin();
+  return Error(Reason::kNonFinite,
+               fmt::format("vector {}, element {} is {}; queries are finite",
+                           at / dim, at % dim, *bad),
+               "vectors");
+}
+
 absl::StatusOr<Queries> QueriesOf(const v1::NearestRequest& request,
                                   LiveTable& table) {
   const int64_t dim = table.dim();
   const std::span<const int64_t> ids(request.ids().data(),
                                      static_cast<size_t>(request.ids_size()));
-  QUIRE_RETURN_IF_ERROR(table.CheckIds(ids));
+  QUIRE_RETURN_IF_ERROR(CheckQueryIds(ids, table));
   // Rounded up: where floats are missing, the sentence asks for all of them.
   const int64_t vector_count =
       (request.vectors().values_size() + dim - 1) / dim;
   QUIRE_ASSIGN_OR_RETURN(
       const std::span<const float> vectors,
       Matrix(request.vectors(), vector_count, dim, "vectors"));
+  QUIRE_RETURN_IF_ERROR(CheckFinite(vectors, dim));
 
   Queries queries;
   queries.vectors.resize(ids.size() * static_cast<size_t>(dim));
@@ -93,7 +122,7 @@ absl::StatusOr<Queries> QueriesOf(const v1::NearestRequest& request,
   return queries;
 }
 
-void AddNeighbours(const std::vector<Neighbour>& found, const Labels* labels,
+void AddNeighbours(const std::vector<Neighbour>& found, const RowLabels* labels,
                    v1::Neighbours& neighbours) {
   for (const Neighbour& neighbour : found) {
     neighbours.add_ids(neighbour.id);

@@ -5,10 +5,13 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "base/limits.h"
 #include "base/status.h"
 #include "server/methods.h"
@@ -18,6 +21,10 @@ namespace {
 
 // Calls that may wait for a worker at once: some seconds of work.
 constexpr size_t kWaitingCallsMax = 256;
+
+// How long connections may last after the last call: a reply that is on its
+// way arrives, and gRPC's idle clients look up every five seconds.
+constexpr absl::Duration kLinger = absl::Seconds(6);
 
 void Poll(grpc::ServerCompletionQueue& queue) {
   void* tag = nullptr;
@@ -121,8 +128,15 @@ void Server::Core::Stop(absl::Duration grace) {
     return;
   }
   server->GetHealthCheckService()->SetServingStatus(false);
-  registry.StopStreams();
-  server->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  registry.Stop();
+  // gRPC's own end comes after: it cancels calls that cross its goodbye, waits
+  // for streams that it serves by itself and that never end (a health Watch),
+  // and for the word of idle clients.
+  const absl::Time deadline = absl::Now() + grace;
+  registry.WaitUntilNoneAdmitted(std::chrono::steady_clock::now() +
+                                 absl::ToChronoNanoseconds(grace));
+  server->Shutdown(
+      absl::ToChronoTime(std::min(deadline, absl::Now() + kLinger)));
   // Cancelled calls may still be at work; their replies need a queue.
   registry.WaitUntilNone();
   for (auto& queue : queues) {

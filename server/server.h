@@ -45,8 +45,10 @@ class Server {
   int port() const;
   Engine& engine();
 
-  // Health says NOT_SERVING, no new call begins, those under way have `grace`
-  // to end and are then cancelled; returns when all have ended. Once.
+  // Health says NOT_SERVING, new calls are refused (UNAVAILABLE, STOPPING),
+  // streams end; calls under way have `grace` to end and are then cancelled.
+  // Then the port closes. Returns when all is over; that may take some seconds
+  // more, but no more than `grace`, while clients let go. Once.
   void Stop(absl::Duration grace);
 
  private:

@@ -411,14 +411,21 @@ absl::Status Engine::WriteRows(LiveTable& table, std::span<const int64_t> ids,
 
 absl::StatusOr<std::unique_ptr<Engine::Import>> Engine::BeginImport(
     const v1::TableSpec& spec) {
-  QUIRE_ASSIGN_OR_RETURN(v1::TableSpec full, Normalize(spec));
-  if (FindAny(full.name()).ok()) {
+  absl::StatusOr<v1::TableSpec> full = Normalize(spec);
+  if (!full.ok()) {
+    return WithFieldPrefix(full.status(), "header.");
+  }
+  if (FindAny(full->name()).ok()) {
     return Error(Reason::kTableExists,
-                 fmt::format("table '{}' exists", full.name()),
+                 fmt::format("table '{}' exists", full->name()),
                  "header.spec.name");
   }
-  QUIRE_ASSIGN_OR_RETURN(TableHandle table, MakeTable(full));
-  workers_.ParallelFor(full.shard_count(), [&](int64_t shard) {
+  absl::StatusOr<TableHandle> made = MakeTable(*full);
+  if (!made.ok()) {
+    return WithFieldPrefix(made.status(), "header.");
+  }
+  TableHandle table = *std::move(made);
+  workers_.ParallelFor(full->shard_count(), [&](int64_t shard) {
     table->FillShard(ShardId{static_cast<uint32_t>(shard)},
                      /*initial_values=*/false);
   });
@@ -463,7 +470,8 @@ absl::StatusOr<TableHandle> Engine::Import::Publish() {
                              table_->name(), rows, next_id_),
                  "chunk");
   }
-  QUIRE_RETURN_IF_ERROR(engine_.Publish(table_, Ticket{next_ticket_}));
+  QUIRE_RETURN_IF_ERROR(WithFieldPrefix(
+      engine_.Publish(table_, Ticket{next_ticket_}), "header."));
   return table_;
 }
 

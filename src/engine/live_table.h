@@ -44,8 +44,8 @@ class LiveTable {
 
   Table& rows() { return *rows_; }
   const Table& rows() const { return *rows_; }
-  Labels& labels() { return labels_; }
-  const Labels& labels() const { return labels_; }
+  RowLabels& labels() { return labels_; }
+  const RowLabels& labels() const { return labels_; }
   Counters& counters() { return counters_; }
   const Counters& counters() const { return counters_; }
 
@@ -75,7 +75,7 @@ class LiveTable {
 
   // Each guards itself.
   const std::unique_ptr<Table> rows_;
-  Labels labels_;
+  RowLabels labels_;
   Counters counters_;
 
   // Release by FillShard; pairs with the acquire of ready().

@@ -22,10 +22,10 @@ absl::string_view Key(std::string_view label) {
 
 }  // namespace
 
-Labels::Labels(MemoryBudget& budget) : charge_(budget.Nothing()) {}
+RowLabels::RowLabels(MemoryBudget& budget) : charge_(budget.Nothing()) {}
 
-absl::Status Labels::Set(std::span<const int64_t> ids,
-                         std::span<const std::string_view> labels) {
+absl::Status RowLabels::Set(std::span<const int64_t> ids,
+                            std::span<const std::string_view> labels) {
   QUIRE_CHECK(ids.size() == labels.size(), "a label for each id");
   int64_t cost = 0;
   for (std::string_view label : labels) {
@@ -54,7 +54,7 @@ absl::Status Labels::Set(std::span<const int64_t> ids,
   return absl::OkStatus();
 }
 
-int64_t Labels::Remove(int64_t id) {
+int64_t RowLabels::Remove(int64_t id) {
   const auto found = label_of_.find(id);
   if (found == label_of_.end()) {
     return 0;
@@ -69,7 +69,7 @@ int64_t Labels::Remove(int64_t id) {
   return Cost(label);
 }
 
-std::vector<std::string> Labels::Get(std::span<const int64_t> ids) const {
+std::vector<std::string> RowLabels::Get(std::span<const int64_t> ids) const {
   std::vector<std::string> labels;
   labels.reserve(ids.size());
   ReaderLock lock(mutex_);
@@ -80,18 +80,18 @@ std::vector<std::string> Labels::Get(std::span<const int64_t> ids) const {
   return labels;
 }
 
-int64_t Labels::Find(std::string_view label) const {
+int64_t RowLabels::Find(std::string_view label) const {
   ReaderLock lock(mutex_);
   const auto found = ids_of_.find(Key(label));
   return found == ids_of_.end() ? -1 : found->second.front();
 }
 
-int64_t Labels::count() const {
+int64_t RowLabels::count() const {
   ReaderLock lock(mutex_);
   return static_cast<int64_t>(label_of_.size());
 }
 
-int64_t Labels::bytes() const {
+int64_t RowLabels::bytes() const {
   ReaderLock lock(mutex_);
   return charge_.bytes();
 }

@@ -18,10 +18,10 @@
 
 namespace quire {
 
-class Labels {
+class RowLabels {
  public:
   // `budget` is charged for what labels take, and outlives this.
-  explicit Labels(MemoryBudget& budget);
+  explicit RowLabels(MemoryBudget& budget);
 
   // Sets labels[i] of ids[i], in order; an empty one removes. Of ids that are
   // given twice the last counts. RESOURCE_EXHAUSTED (MEMORY_FULL), before any

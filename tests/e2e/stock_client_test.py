@@ -4,35 +4,10 @@
 Usage: stock_client_test.py SERVER PROTO_DIR
 """
 
-import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
-
-def generate_stubs(proto_dir, out):
-    """Stubs as any Python user makes them."""
-    files = [str(p) for p in pathlib.Path(proto_dir).rglob("*.proto")]
-    subprocess.run(
-        ["protoc", "-I", proto_dir, f"--python_out={out}", f"--grpc_out={out}",
-         "--plugin=protoc-gen-grpc=/usr/bin/grpc_python_plugin", *files],
-        check=True)
-    sys.path.insert(0, out)
-
-
-def start_server(binary, directory):
-    """A real server on a free port: (process, address)."""
-    port_file = pathlib.Path(directory, "port")
-    process = subprocess.Popen(
-        [binary, "--listen", "127.0.0.1:0", "--port-file", str(port_file),
-         "--memory-limit", "256MiB"])
-    for _ in range(200):
-        if port_file.exists():
-            return process, f"127.0.0.1:{int(port_file.read_text())}"
-        time.sleep(0.05)
-    process.kill()
-    raise SystemExit("the server did not start within 10 s")
+import quire_process
 
 
 def check(address):
@@ -79,16 +54,12 @@ def check(address):
 
 
 def main():
-    server, proto_dir = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as directory:
-        generate_stubs(proto_dir, directory)
-        process, address = start_server(server, directory)
-        try:
+    binary, proto_dir = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as stubs:
+        quire_process.generate_stubs(stubs, proto_dir)
+        with quire_process.server(binary, "--memory-limit", "256MiB") as (
+                _, address, _):
             check(address)
-        finally:
-            process.terminate()
-            code = process.wait(timeout=30)
-        assert code == 0, f"the server ended with {code}"
     print("a stock client reads what the server writes")
 
 
