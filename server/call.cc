@@ -78,8 +78,9 @@ class UnaryCall final : public Event {
     parties_ = method_.is_inline ? 1 : 2;
     new UnaryCall(method_, host_, queue_);  // the next one
     const absl::Status refused =
-        is_admitted_ ? Dispatch(method_.is_inline, host_, [this] { Work(); })
-                     : IsStopping();
+        is_admitted_ || method_.while_stopping
+            ? Dispatch(method_.is_inline, host_, [this] { Work(); })
+            : IsStopping();
     if (!refused.ok()) {
       Finish(refused);
     }

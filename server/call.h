@@ -101,6 +101,8 @@ struct UnaryMethod {
       handle;
   // On the polling thread: for what takes microseconds.
   bool is_inline = false;
+  // Also while the server stops.
+  bool while_stopping = false;
   MethodCounters& counters;
 };
 

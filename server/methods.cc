@@ -33,6 +33,21 @@ auto NotBuilt(std::string name) {
   };
 }
 
+// Those of this API, by full name.
+std::vector<std::string> ServiceNames() {
+  return {"quire.v1.EmbeddingService", "quire.v1.TableService",
+          "quire.v1.ServerService"};
+}
+
+std::vector<std::string> AllServiceNames() {
+  std::vector<std::string> names = ServiceNames();
+  names.insert(names.end(),
+               {HealthService::Protocol::service_full_name(),
+                ReflectionService::Protocol::service_full_name(),
+                ReflectionService::OldProtocol::service_full_name()});
+  return names;
+}
+
 int TableMethodIndex(const std::string& name) {
   return google::protobuf::DescriptorPool::generated_pool()
       ->FindServiceByName("quire.v1.TableService")
@@ -120,26 +135,38 @@ Methods::Methods(Engine& engine, MemoryBudget& inflight,
       inflight_(inflight),
       options_(options),
       started_(std::chrono::steady_clock::now()),
+      health_(ServiceNames()),
+      reflection_(AllServiceNames()),
       rows_(engine, inflight, options.push_bytes_max),
       tables_(engine) {
   AddDataPlane();
   AddTableMethods();
   AddStreams();
   AddServerMethods();
+  AddProtocols();
+}
+
+std::vector<grpc::Service*> Methods::services() {
+  return {&embedding_,
+          &table_,
+          &server_,
+          &health_.methods(),
+          &reflection_.methods(),
+          &reflection_.old_methods()};
 }
 
 MethodCounters& Methods::CountersOf(const std::string& name) {
   return counters_[name];
 }
 
-void Methods::ServeAll(CallHost& host,
-                       grpc::ServerCompletionQueue* queue) const {
+void Methods::ServeAll(CallHost& host, grpc::ServerCompletionQueue* queue) {
   for (const UnaryMethod& method : unary_) {
     Serve(method, host, queue);
   }
   for (const StreamMethod& method : streams_) {
     Serve(method, host, queue);
   }
+  health_.ServeWatch(queue);
 }
 
 // The generated Request… function of a unary method.
@@ -300,6 +327,32 @@ void Methods::AddServerMethods() {
       .handle = Typed<v1::GetStatsRequest, v1::GetStatsResponse>(
           [this](const auto& request) { return GetStats(request); }),
       .counters = CountersOf("GetStats")});
+}
+
+void Methods::AddProtocols() {
+  unary_.push_back(UnaryMethod{
+      .name = "Check",
+      .request = QUIRE_REQUEST_UNARY(health_.methods(), Check),
+      .handle = Typed<HealthService::Request, HealthService::Response>(
+          [this](const auto& request) { return health_.Check(request); }),
+      .is_inline = true,
+      .while_stopping = true,
+      .counters = protocol_counters_});
+  const auto add_reflection = [this](auto& methods) {
+    streams_.push_back(StreamMethod{
+        .name = "ServerReflectionInfo",
+        .request =
+            [&methods](grpc::ServerContext* context, grpc::ByteBuffer*,
+                       StreamMethod::Stream* stream,
+                       grpc::ServerCompletionQueue* queue, void* tag) {
+              methods.RequestServerReflectionInfo(context, stream, queue, queue,
+                                                  tag);
+            },
+        .open = [this] { return reflection_.OpenStream(); },
+        .counters = protocol_counters_});
+  };
+  add_reflection(reflection_.methods());
+  add_reflection(reflection_.old_methods());
 }
 
 absl::StatusOr<v1::GetServerInfoResponse> Methods::GetServerInfo(

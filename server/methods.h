@@ -6,12 +6,15 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 #include "quire/v1/admin.grpc.pb.h"
 #include "quire/v1/embedding.grpc.pb.h"
 #include "server/call.h"
 #include "server/embedding_service.h"
+#include "server/health.h"
+#include "server/reflection.h"
 #include "server/server.h"
 #include "server/table_service.h"
 
@@ -22,13 +25,12 @@ class Methods {
  public:
   Methods(Engine& engine, MemoryBudget& inflight, const ServerOptions& options);
 
-  // The generated services, raw: for the server's builder.
-  grpc::Service* embedding() { return &embedding_; }
-  grpc::Service* table() { return &table_; }
-  grpc::Service* server() { return &server_; }
+  // All services, raw: for the server's builder.
+  std::vector<grpc::Service*> services();
+  HealthService& health() { return health_; }
 
   // Waits for calls of every method on `queue`.
-  void ServeAll(CallHost& host, grpc::ServerCompletionQueue* queue) const;
+  void ServeAll(CallHost& host, grpc::ServerCompletionQueue* queue);
 
  private:
   using E = v1::EmbeddingService;
@@ -69,6 +71,7 @@ class Methods {
   void AddTableMethods();
   void AddStreams();
   void AddServerMethods();
+  void AddProtocols();
 
   MethodCounters& CountersOf(const std::string& name);
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo(
@@ -84,6 +87,8 @@ class Methods {
   EmbeddingMethods embedding_;
   TableMethods table_;
   ServerMethods server_;
+  HealthService health_;
+  ReflectionService reflection_;
   EmbeddingService rows_;
   TableService tables_;
 
@@ -91,6 +96,8 @@ class Methods {
   std::deque<UnaryMethod> unary_;
   std::deque<StreamMethod> streams_;
   std::map<std::string, MethodCounters> counters_;
+  // Of health and reflection, which are not of this API.
+  MethodCounters protocol_counters_;
 };
 
 }  // namespace quire

@@ -1,13 +1,10 @@
 #include "server/server.h"
 
 #include <fmt/format.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
 #include <chrono>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -66,12 +63,6 @@ class Server::Core {
 };
 
 absl::Status Server::Core::Start() {
-  // Both are process-wide in gRPC, and read when a builder is made.
-  static std::once_flag once;
-  std::call_once(once, [] {
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  });
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(),
                            &port);
@@ -88,9 +79,9 @@ absl::Status Server::Core::Start() {
   for (const auto algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
     builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
   }
-  builder.RegisterService(methods.embedding());
-  builder.RegisterService(methods.table());
-  builder.RegisterService(methods.server());
+  for (grpc::Service* service : methods.services()) {
+    builder.RegisterService(service);
+  }
   for (int i = 0; i < options.thread_count; ++i) {
     queues.push_back(builder.AddCompletionQueue());
   }
@@ -114,12 +105,6 @@ absl::Status Server::Core::Start() {
     methods.ServeAll(host, queue.get());
     pollers.emplace_back([&queue = *queue] { Poll(queue); });
   }
-  grpc::HealthCheckServiceInterface* health = server->GetHealthCheckService();
-  for (const char* service :
-       {"quire.v1.EmbeddingService", "quire.v1.TableService",
-        "quire.v1.ServerService"}) {
-    health->SetServingStatus(service, true);
-  }
   return absl::OkStatus();
 }
 
@@ -127,11 +112,10 @@ void Server::Core::Stop(absl::Duration grace) {
   if (server == nullptr) {
     return;
   }
-  server->GetHealthCheckService()->SetServingStatus(false);
+  methods.health().Stop();
   registry.Stop();
-  // gRPC's own end comes after: it cancels calls that cross its goodbye, waits
-  // for streams that it serves by itself and that never end (a health Watch),
-  // and for the word of idle clients.
+  // gRPC's own end comes after: it cancels calls that cross its goodbye, and
+  // waits for the word of idle clients.
   const absl::Time deadline = absl::Now() + grace;
   registry.WaitUntilNoneAdmitted(std::chrono::steady_clock::now() +
                                  absl::ToChronoNanoseconds(grace));
@@ -139,6 +123,7 @@ void Server::Core::Stop(absl::Duration grace) {
       absl::ToChronoTime(std::min(deadline, absl::Now() + kLinger)));
   // Cancelled calls may still be at work; their replies need a queue.
   registry.WaitUntilNone();
+  methods.health().WaitUntilUnwatched();
   for (auto& queue : queues) {
     queue->Shutdown();
   }

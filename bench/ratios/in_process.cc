@@ -6,10 +6,9 @@
 #include <span>
 #include <thread>
 
-#include "base/memory.h"
+#include "bench/ratios/plain_rows.h"
 #include "bench/ratios/process.h"
 #include "bench/ratios/workloads.h"
-#include "bench/unlocked_kernels.h"
 #include "engine/engine.h"
 #include "kernels/kernels.h"
 #include "table/gradient_batch.h"
@@ -19,10 +18,6 @@ namespace quire::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr size_t kRowBytes = kW1.dim * sizeof(float);
-constexpr float kLearningRate = 0.01f;
-constexpr float kEps = 1e-8f;
 
 // `batch` again and again until `stop`; rows per second.
 template <typename Batch>
@@ -54,55 +49,6 @@ Rates RunAtOnce(
   return rates;
 }
 
-// Rows as the ceiling has them: one array, an id is an index. On the same kind
-// of pages as a table's.
-class PlainRows {
- public:
-  explicit PlainRows(size_t floats)
-      : floats_(floats),
-        pages_(*Pages::Map(static_cast<size_t>(kRows) * floats * 4)) {
-    pages_.Populate(0, pages_.size());
-    std::memset(pages_.data(), 0, pages_.size());
-  }
-
-  float* At(int64_t id) const {
-    return reinterpret_cast<float*>(pages_.data()) +
-           static_cast<size_t>(id) * floats_;
-  }
-
- private:
-  const size_t floats_;
-  const Pages pages_;
-};
-
-// The prefetched memcpy loop.
-void GatherPlainly(const PlainRows& rows, std::span<const int64_t> ids,
-                   std::byte* out) {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const size_t ahead = i + kernels::kPrefetchRows;
-    const float* later = rows.At(ids[ahead < ids.size() ? ahead : i]);
-    for (size_t line = 0; line < kW1.dim; line += 16) {
-      __builtin_prefetch(later + line);
-    }
-    std::memcpy(out + i * kRowBytes, rows.At(ids[i]), kRowBytes);
-  }
-}
-
-// A push without locks, checks or order: the kernel on rows in request order.
-void ApplyPlainly(const PlainRows& rows, const PlainRows& state,
-                  std::span<const int64_t> ids, const std::byte* gradient,
-                  std::vector<kernels::RowUpdate>& updates) {
-  updates.clear();
-  for (size_t i = 0; i < ids.size(); ++i) {
-    updates.push_back({.values = rows.At(ids[i]),
-                       .state = state.At(ids[i]),
-                       .gradient = gradient + i * kRowBytes});
-  }
-  kernels::UnlockedKernels().rowwise_adagrad(
-      updates.data(), updates.size(), 0, kW1.dim, nullptr,
-      {.lr = kLearningRate, .eps = kEps});
-}
-
 std::vector<std::byte> Message() {
   const std::vector<float> floats(kW4.floats(), 1e-3f);
   std::vector<std::byte> message(floats.size() * sizeof(float));
@@ -116,34 +62,32 @@ class PlainPair {
   Rates Run(std::chrono::nanoseconds duration) {
     return RunAtOnce(duration, {[&](const auto& stop) {
                                   return RowsPerSecond(stop, [&] {
-                                    GatherPlainly(rows_, lookups_.Next(),
-                                                  out_.data());
+                                    rows_.Gather(lookups_.Next(), out_.data());
                                   });
                                 },
                                 [&](const auto& stop) {
                                   return RowsPerSecond(stop, [&] {
-                                    ApplyPlainly(rows_, state_, pushes_.Next(),
-                                                 message_.data(), updates_);
+                                    rows_.Apply(pushes_.Next(),
+                                                message_.data());
                                   });
                                 }});
   }
 
  private:
-  const PlainRows rows_{kW1.dim};
-  const PlainRows state_{1};
+  PlainRows rows_;
   Batches lookups_{kW1, 0};
   Batches pushes_{kW4, 0};
   std::vector<std::byte> out_ = Message();
   const std::vector<std::byte> message_ = Message();
-  std::vector<kernels::RowUpdate> updates_;
 };
 
 TableConfig ConfigOf() {
-  return {.num_embeddings = kRows,
-          .dim = static_cast<int64_t>(kW1.dim),
-          .shard_count = 64,
-          .initializer = {},
-          .optimizer = {.kind = OptimizerKind::kRowwiseAdagrad, .eps = kEps}};
+  return {
+      .num_embeddings = kRows,
+      .dim = static_cast<int64_t>(kW1.dim),
+      .shard_count = 64,
+      .initializer = {},
+      .optimizer = {.kind = OptimizerKind::kRowwiseAdagrad, .eps = kPlainEps}};
 }
 
 // A table by itself, with pushes that have been made ready before.
@@ -178,7 +122,7 @@ class TablePair {
  private:
   void Push() {
     const OptimizerStep step = {.optimizer = ConfigOf().optimizer,
-                                .learning_rate = kLearningRate,
+                                .learning_rate = kPlainLearningRate,
                                 .step = 1};
     table_->ApplyGradient(pushes_[next_push_ % pushes_.size()], step,
                           Ticket{next_push_});
@@ -266,7 +210,7 @@ Figure Rows(std::string name, double gate) {
 
 std::vector<Measured> MeasureGather(const PairPlan& plan) {
   EnginePair engine;
-  const PlainRows rows(kW1.dim);
+  const PlainRows rows;
   Batches batches(kW1, 0);
   std::vector<std::byte> out = Message();
   return MeasurePairs(
@@ -279,7 +223,7 @@ std::vector<Measured> MeasureGather(const PairPlan& plan) {
       [&](auto duration) {
         return RunAtOnce(duration, {[&](const auto& stop) {
                            return RowsPerSecond(stop, [&] {
-                             GatherPlainly(rows, batches.Next(), out.data());
+                             rows.Gather(batches.Next(), out.data());
                            });
                          }});
       },

@@ -71,11 +71,14 @@ std::string RatioLine(const Measured& measured) {
 
 std::string DetailLine(const Measured& measured) {
   const Figure& figure = measured.figure;
-  return fmt::format("      {} of {} {}; {:.2f} is asked for{}",
-                     SpreadText(measured.ours, figure.unit_size),
-                     SpreadText(measured.ceiling, figure.unit_size),
-                     figure.unit, figure.gate,
-                     measured.ratio.median < figure.gate ? ": SHORT" : "");
+  const std::string gate =
+      figure.gate == 0
+          ? ""
+          : fmt::format("; {:.2f} is asked for{}", figure.gate,
+                        measured.ratio.median < figure.gate ? ": SHORT" : "");
+  return fmt::format(
+      "      {} of {} {}{}", SpreadText(measured.ours, figure.unit_size),
+      SpreadText(measured.ceiling, figure.unit_size), figure.unit, gate);
 }
 
 }  // namespace quire::bench

@@ -19,7 +19,7 @@ using Side = std::function<Rates(std::chrono::nanoseconds duration)>;
 // A figure that is to be held against its ceiling.
 struct Figure {
   std::string name;
-  // The ratio that is asked for.
+  // The ratio that is asked for; 0: none, it explains another.
   double gate = 0;
   // What a rate counts, and how many of them make the unit shown.
   std::string unit;

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <filesystem>
+#include <tuple>
 
 #include "bench/ratios/raw_calls.h"
 #include "bench/ratios/tcp.h"
@@ -128,11 +129,9 @@ void Remote::ShowBytesPerRow() {
 }
 
 std::vector<Measured> Remote::AgainstTcp(const Figure& figure, const Loop& ours,
-                                         size_t request_bytes,
-                                         size_t reply_bytes,
+                                         const Exchange& exchange,
                                          const PairPlan& plan) {
-  TcpClient tcp(tcp_.port(),
-                {.request_bytes = request_bytes, .reply_bytes = reply_bytes});
+  TcpClient tcp(tcp_.port(), exchange);
   const Loop ceiling = [&](auto duration, int in_flight) {
     return tcp.Run(duration, in_flight);
   };
@@ -169,15 +168,25 @@ std::vector<Measured> Remote::AgainstTcp(const Figure& figure, const Loop& ours,
 std::vector<Measured> Remote::LookupsOfTcp(const PairPlan& plan) {
   MakeTable(*client_, kSgdTable, kW1.dim, "sgd");
   ClientLoad load(*client_, kSgdTable, kW1);
-  return AgainstTcp(
-      {.name = "lookup_w1_tcp",
-       .gate = 0.80,
-       .unit = "Mrows/s",
-       .unit_size = 1e6 / static_cast<double>(kW1.ids)},
-      [&](auto duration, int in_flight) {
-        return load.Lookups(duration, in_flight);
-      },
-      LookupRequestBytes(kW1, kSgdTable), LookupReplyBytes(kW1), plan);
+  std::vector<Measured> measured;
+  for (const auto& [name, gate, work] :
+       {std::tuple("lookup_w1_tcp", 0.80, Work::kNone),
+        std::tuple("lookup_w1_tcp_gather", 0.0, Work::kGather)}) {
+    const auto found = AgainstTcp(
+        {.name = name,
+         .gate = gate,
+         .unit = "Mrows/s",
+         .unit_size = 1e6 / static_cast<double>(kW1.ids)},
+        [&](auto duration, int in_flight) {
+          return load.Lookups(duration, in_flight);
+        },
+        {.request_bytes = LookupRequestBytes(kW1, kSgdTable),
+         .reply_bytes = LookupReplyBytes(kW1),
+         .work = work},
+        plan);
+    measured.insert(measured.end(), found.begin(), found.end());
+  }
+  return measured;
 }
 
 std::vector<Measured> Remote::LookupsOfEmptyMethod(const PairPlan& plan) {
@@ -213,18 +222,23 @@ std::vector<Measured> Remote::LookupsOfEmptyMethod(const PairPlan& plan) {
 std::vector<Measured> Remote::PushesOfTcp(const PairPlan& plan) {
   MakeTable(*client_, kAdagradTable, kW4.dim, "rowwise_adagrad");
   std::vector<Measured> measured;
-  for (const auto& [name, duplicates] :
-       {std::pair("push_w4_tcp", 0.0), std::pair("push_w4_dup10_tcp", 0.1)}) {
+  for (const auto& [name, gate, duplicates, work] :
+       {std::tuple("push_w4_tcp", 0.85, 0.0, Work::kNone),
+        std::tuple("push_w4_dup10_tcp", 0.85, 0.1, Work::kNone),
+        std::tuple("push_w4_tcp_apply", 0.0, 0.0, Work::kApply)}) {
     ClientLoad load(*client_, kAdagradTable, kW4, duplicates);
     const auto found = AgainstTcp(
         {.name = name,
-         .gate = 0.85,
+         .gate = gate,
          .unit = "Mrows/s",
          .unit_size = 1e6 / static_cast<double>(kW4.ids)},
         [&](auto duration, int in_flight) {
           return load.Pushes(duration, in_flight);
         },
-        PushRequestBytes(kW4, kAdagradTable), kPushReplyBytes, plan);
+        {.request_bytes = PushRequestBytes(kW4, kAdagradTable),
+         .reply_bytes = kPushReplyBytes,
+         .work = work},
+        plan);
     measured.insert(measured.end(), found.begin(), found.end());
   }
   return measured;

@@ -10,6 +10,7 @@
 #include "bench/ratios/client_load.h"
 #include "bench/ratios/pairs.h"
 #include "bench/ratios/process.h"
+#include "bench/ratios/tcp.h"
 #include "client/client.h"
 
 namespace quire::bench {
@@ -22,7 +23,8 @@ class Remote {
   explicit Remote(const std::string& self);
 
   // W1 through our client, of raw TCP; each with the number in flight, of 1, 2
-  // and 4, that suits it best. Prints page faults per request.
+  // and 4, that suits it best. Also of TCP whose ends gather and copy the rows.
+  // Prints page faults per request.
   std::vector<Measured> LookupsOfTcp(const PairPlan& plan);
 
   // W2, one and 64 in flight. lookup_w2: the server's method, of an empty raw
@@ -30,7 +32,8 @@ class Remote {
   // the bare one, both calling our server.
   std::vector<Measured> LookupsOfEmptyMethod(const PairPlan& plan);
 
-  // W4 through our client, of raw TCP: no id twice, and 10 % of them.
+  // W4 through our client, of raw TCP: no id twice, and 10 % of them. Also of
+  // TCP whose ends copy and apply the gradient.
   std::vector<Measured> PushesOfTcp(const PairPlan& plan);
 
   // Prints what a row of the W1 table takes of the server's memory.
@@ -40,7 +43,7 @@ class Remote {
   // A side that counts the server's and this process's page faults.
   using Loop = std::function<double(std::chrono::nanoseconds, int in_flight)>;
   std::vector<Measured> AgainstTcp(const Figure& figure, const Loop& ours,
-                                   size_t request_bytes, size_t reply_bytes,
+                                   const Exchange& exchange,
                                    const PairPlan& plan);
 
   Process server_;

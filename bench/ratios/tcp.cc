@@ -10,8 +10,11 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <memory>
+#include <span>
 #include <thread>
 
+#include "bench/ratios/plain_rows.h"
 #include "bench/ratios/process.h"
 
 namespace quire::bench {
@@ -24,6 +27,8 @@ sockaddr_in Loopback(int port) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return address;
 }
+
+constexpr size_t kIdBytes = kW1.ids * sizeof(int64_t);
 
 void SendAtOnce(int socket) {
   const int one = 1;
@@ -55,14 +60,46 @@ bool Read(int socket, std::byte* data, size_t size) {
   return true;
 }
 
+// One request after the other, until the client goes.
+template <typename DoWork>
+void AnswerEach(int socket, const Exchange& exchange, DoWork work) {
+  std::vector<std::byte> request(exchange.request_bytes);
+  std::vector<std::byte> reply(exchange.reply_bytes);
+  do {
+    if (!Read(socket, request.data(), request.size())) {
+      return;
+    }
+    work(request, reply);
+  } while (Write(socket, reply.data(), reply.size()));
+}
+
+std::span<const int64_t> IdsOf(const std::vector<std::byte>& request) {
+  return {reinterpret_cast<const int64_t*>(request.data()), kW1.ids};
+}
+
 void Answer(int socket) {
+  using Message = std::vector<std::byte>;
   SendAtOnce(socket);
   Exchange exchange = {};
   if (Read(socket, reinterpret_cast<std::byte*>(&exchange), sizeof(exchange))) {
-    std::vector<std::byte> request(exchange.request_bytes);
-    const std::vector<std::byte> reply(exchange.reply_bytes);
-    while (Read(socket, request.data(), request.size()) &&
-           Write(socket, reply.data(), reply.size())) {
+    switch (exchange.work) {
+      case Work::kNone:
+        AnswerEach(socket, exchange, [](const Message&, Message&) {});
+        break;
+      case Work::kGather:
+        AnswerEach(socket, exchange,
+                   [rows = std::make_shared<PlainRows>()](
+                       const Message& request, Message& reply) {
+                     rows->Gather(IdsOf(request), reply.data());
+                   });
+        break;
+      case Work::kApply:
+        AnswerEach(socket, exchange,
+                   [rows = std::make_shared<PlainRows>()](
+                       const Message& request, Message&) {
+                     rows->Apply(IdsOf(request), request.data() + kIdBytes);
+                   });
+        break;
     }
   }
   close(socket);
@@ -93,7 +130,8 @@ TcpClient::TcpClient(int port, const Exchange& exchange)
     : exchange_(exchange),
       socket_(socket(AF_INET, SOCK_STREAM, 0)),
       request_(exchange.request_bytes),
-      reply_(exchange.reply_bytes) {
+      reply_(exchange.reply_bytes),
+      tensor_(kW1.floats() * sizeof(float)) {
   const sockaddr_in address = Loopback(port);
   if (connect(socket_, reinterpret_cast<const sockaddr*>(&address),
               sizeof(address)) != 0) {
@@ -107,6 +145,12 @@ TcpClient::TcpClient(int port, const Exchange& exchange)
 TcpClient::~TcpClient() { close(socket_); }
 
 void TcpClient::Send() {
+  if (exchange_.work != Work::kNone) {
+    std::memcpy(request_.data(), batches_.Next().data(), kIdBytes);
+  }
+  if (exchange_.work == Work::kApply) {
+    std::memcpy(request_.data() + kIdBytes, tensor_.data(), tensor_.size());
+  }
   if (!Write(socket_, request_.data(), request_.size())) {
     Die("the TCP ceiling's server has gone");
   }
@@ -115,6 +159,9 @@ void TcpClient::Send() {
 void TcpClient::Receive() {
   if (!Read(socket_, reply_.data(), reply_.size())) {
     Die("the TCP ceiling's server has gone");
+  }
+  if (exchange_.work == Work::kGather) {
+    std::memcpy(tensor_.data(), reply_.data(), tensor_.size());
   }
 }
 

@@ -1,5 +1,6 @@
 // The ceiling of everything that crosses the network: the same bytes over a
-// plain TCP connection, both ends with nothing else to do.
+// plain TCP connection. Both ends have nothing else to do; or, to see what the
+// rows alone cost, they do the plainest form of the same work.
 
 #pragma once
 
@@ -8,14 +9,25 @@
 #include <string>
 #include <vector>
 
-#include "bench/ratios/pairs.h"
+#include "bench/ratios/workloads.h"
 
 namespace quire::bench {
+
+enum class Work : int64_t {
+  kNone,
+  // The server gathers kW1.ids rows, by the ids at the beginning of a request;
+  // the client copies a reply, as into a tensor.
+  kGather,
+  // The client copies a gradient into a request, behind kW4.ids ids; the server
+  // applies it.
+  kApply,
+};
 
 // What goes one way and what comes back, in bytes.
 struct Exchange {
   size_t request_bytes;
   size_t reply_bytes;
+  Work work = Work::kNone;
 };
 
 // Listens on a free port of the loopback, says which in `port_file`, and
@@ -42,6 +54,9 @@ class TcpClient {
   int socket_ = -1;
   std::vector<std::byte> request_;
   std::vector<std::byte> reply_;
+  // For work: what the ids are, and the other end of copies.
+  Batches batches_{kW1, 0};
+  std::vector<std::byte> tensor_;
 };
 
 // "bbr": the kernel's congestion control for new connections.

@@ -28,6 +28,7 @@ constexpr auto kReasons = std::to_array<ReasonEntry>({
     {Reason::kReplyTooLarge, StatusCode::kInvalidArgument, "REPLY_TOO_LARGE"},
     {Reason::kNoSuchTable, StatusCode::kNotFound, "NO_SUCH_TABLE"},
     {Reason::kNoSuchLabel, StatusCode::kNotFound, "NO_SUCH_LABEL"},
+    {Reason::kNoSuchService, StatusCode::kNotFound, "NO_SUCH_SERVICE"},
     {Reason::kIdOutOfRange, StatusCode::kOutOfRange, "ID_OUT_OF_RANGE"},
     {Reason::kTableExists, StatusCode::kAlreadyExists, "TABLE_EXISTS"},
     {Reason::kTableReplaced, StatusCode::kFailedPrecondition, "TABLE_REPLACED"},

@@ -56,6 +56,7 @@ enum class Reason {
   // NOT_FOUND
   kNoSuchTable,
   kNoSuchLabel,
+  kNoSuchService,  // a health check of a service that is not here
   // OUT_OF_RANGE
   kIdOutOfRange,
   // ALREADY_EXISTS
