@@ -6,8 +6,6 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 
-#include <map>
-#include <regex>
 #include <set>
 
 #include "e2e/service_fixture.h"
@@ -108,8 +106,14 @@ void Set(const Probe& probe, Message& request) {
 
 // "tables[0].bags" is in "tables.bags.weights".
 bool Names(const std::string& field, const Probe& probe) {
-  const std::string plain =
-      std::regex_replace(field, std::regex("\\[[0-9]+\\]"), "");
+  std::string plain;
+  bool in_index = false;
+  for (const char c : field) {
+    in_index = c == '[' || (in_index && c != ']');
+    if (!in_index && c != ']') {
+      plain += c;
+    }
+  }
   const std::string path = probe.text.substr(0, probe.text.find('='));
   return !plain.empty() && (path + ".").starts_with(plain + ".");
 }
