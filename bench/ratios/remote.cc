@@ -14,8 +14,9 @@
 namespace quire::bench {
 namespace {
 
-// As many polling threads as the server takes by itself on two cores.
-constexpr int kServerThreads = 2;
+// One core serves, the others ask: with as many polling threads as there are
+// cores, the client's threads and the server's take turns on them.
+constexpr int kServerThreads = 1;
 
 constexpr char kSgdTable[] = "w1";
 constexpr char kAdagradTable[] = "w4";
