@@ -32,38 +32,33 @@ class HealthService::WatchCall final : public Event {
     }
     MutexLock lock(health_.mutex_);
     is_busy_ = false;
-    GoOn();
+    health_.GoOn(*this);
   }
 
-  // Does what is to be done next, unless something is under way. May delete
-  // this.
-  void GoOn() QUIRE_REQUIRES(health_.mutex_) {
-    if (is_busy_) {
-      return;
-    }
-    if (is_over_) {
-      health_.watchers_.erase(this);
-      health_.changed_.NotifyAll();
-      delete this;
-      return;
-    }
-    if (has_finished_) {
-      return;
-    }
-    const Response::ServingStatus now =
-        is_known_ ? health_.status() : Response::SERVICE_UNKNOWN;
-    if (!refusal_.ok()) {
-      Finish(refusal_);
-    } else if (told_ != now) {
-      told_ = now;
-      Response response;
-      response.set_status(now);
-      is_busy_ = true;
-      writer_.Write(Serialize(response), this);
-    } else if (health_.stopping_) {
-      Finish(Error(Reason::kStopping, "the server is stopping"));
-    }
+  void Write(Response::ServingStatus status) {
+    Response response;
+    response.set_status(status);
+    told_ = status;
+    is_busy_ = true;
+    writer_.Write(Serialize(response), this);
   }
+
+  void Finish(const absl::Status& status) {
+    has_finished_ = true;
+    is_busy_ = true;
+    writer_.Finish(ToGrpcStatus(status), this);
+  }
+
+  // Constant once it has begun: OK, or what is wrong with the request.
+  absl::Status refusal_;
+  bool is_known_ = false;
+
+  // Under the service's mutex.
+  std::optional<Response::ServingStatus> told_;
+  // An operation is under way; the first is the call's beginning.
+  bool is_busy_ = true;
+  bool has_finished_ = false;
+  bool is_over_ = false;
 
  private:
   // Told when the call is over, by the client's will or ours.
@@ -73,7 +68,7 @@ class HealthService::WatchCall final : public Event {
     void Done(bool) override {
       MutexLock lock(call_.health_.mutex_);
       call_.is_over_ = true;
-      call_.GoOn();
+      call_.health_.GoOn(call_);
     }
 
    private:
@@ -93,13 +88,7 @@ class HealthService::WatchCall final : public Event {
     MutexLock lock(health_.mutex_);
     health_.watchers_.insert(this);
     is_busy_ = false;
-    GoOn();
-  }
-
-  void Finish(const absl::Status& status) {
-    has_finished_ = true;
-    is_busy_ = true;
-    writer_.Finish(ToGrpcStatus(status), this);
+    health_.GoOn(*this);
   }
 
   HealthService& health_;
@@ -112,17 +101,31 @@ class HealthService::WatchCall final : public Event {
 
   // Of the queue's thread.
   bool has_begun_ = false;
-  // Constant once it has begun.
-  absl::Status refusal_;
-  bool is_known_ = false;
-
-  // Under the service's mutex.
-  std::optional<Response::ServingStatus> told_;
-  // An operation is under way; the first is the call's beginning.
-  bool is_busy_ = true;
-  bool has_finished_ = false;
-  bool is_over_ = false;
 };
+
+void HealthService::GoOn(WatchCall& watcher) {
+  if (watcher.is_busy_) {
+    return;
+  }
+  if (watcher.is_over_) {
+    watchers_.erase(&watcher);
+    changed_.NotifyAll();
+    delete &watcher;
+    return;
+  }
+  if (watcher.has_finished_) {
+    return;
+  }
+  const Response::ServingStatus now =
+      watcher.is_known_ ? status() : Response::SERVICE_UNKNOWN;
+  if (!watcher.refusal_.ok()) {
+    watcher.Finish(watcher.refusal_);
+  } else if (watcher.told_ != now) {
+    watcher.Write(now);
+  } else if (stopping_) {
+    watcher.Finish(Error(Reason::kStopping, "the server is stopping"));
+  }
+}
 
 bool HealthService::Has(std::string_view service) const {
   return service.empty() ||
@@ -156,7 +159,7 @@ void HealthService::Stop() {
   stopping_ = true;
   for (auto next = watchers_.begin(); next != watchers_.end();) {
     WatchCall* const watcher = *next++;  // it may go, and its place with it
-    watcher->GoOn();
+    GoOn(*watcher);
   }
 }
 

@@ -49,6 +49,9 @@ class HealthService {
  private:
   class WatchCall;
 
+  // Does what a watcher needs next, unless something of it is under way. May
+  // delete it.
+  void GoOn(WatchCall& watcher) QUIRE_REQUIRES(mutex_);
   bool Has(std::string_view service) const;
   Response::ServingStatus status() const QUIRE_REQUIRES(mutex_);
 

@@ -1,7 +1,9 @@
 // Tables over real gRPC: made, refused, imported, exported, searched, dropped.
 
+#include <chrono>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "e2e/service_fixture.h"
 
@@ -419,6 +421,53 @@ TEST_F(NearestTest, NeighboursComeWithTheirLabels) {
   EXPECT_THAT(response.queries(0).ids(), ElementsAre(1, 2));
   EXPECT_THAT(response.queries(0).labels(), ElementsAre("near", ""));
   EXPECT_NEAR(response.queries(0).scores(0), 2 / std::sqrt(4.01), 1e-6);
+}
+
+TEST_F(NearestTest, AScanWhoseCallerIsGoneStops) {
+  // Seconds of work, were it done to the end.
+  ASSERT_TRUE(Create("large", 200'000, 128).ok());
+  while (Describe("large").filled() < 1) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  v1::NearestRequest scan;
+  scan.mutable_table()->set_name("large");
+  scan.set_k(1);
+  for (int64_t id = 0; id < 1024; ++id) {
+    scan.add_ids(id);
+  }
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  v1::NearestResponse response;
+  grpc::Status status;
+  const auto call = rows_->AsyncNearest(&context, scan, &queue);
+  call->Finish(&response, &status, nullptr);
+  // Answered after the scan has arrived: it was sent before, on the same
+  // connection.
+  Describe("large");
+
+  context.TryCancel();
+
+  void* tag = nullptr;
+  bool ok = false;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  // A scan that went on would count as one that succeeded.
+  const auto counted = [&] {
+    grpc::ClientContext stats_context;
+    v1::GetStatsResponse stats;
+    EXPECT_TRUE(info_->GetStats(&stats_context, {}, &stats).ok());
+    for (const auto& method : stats.methods()) {
+      if (method.method() == "Nearest") {
+        EXPECT_EQ(method.ok(), 0);
+        return method.failed();
+      }
+    }
+    return int64_t{0};
+  };
+  for (int i = 0; i < 2000 && counted() == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(counted(), 1);
 }
 
 TEST_F(NearestTest, ABadQueryIsRefused) {
