@@ -1,5 +1,7 @@
 #include "server/errors.h"
 
+#include <fmt/format.h>
+
 #include <string>
 
 #include "base/status.h"
@@ -50,6 +52,14 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
                       ToString(status.message()),
                       ToRpcStatus(status).SerializeAsString());
+}
+
+std::string Shown(std::string_view name) {
+  constexpr size_t kShown = 40;
+  return name.size() <= kShown
+             ? fmt::format("{:?}", name)
+             : fmt::format("{:?}… ({} bytes)", name.substr(0, kShown),
+                           name.size());
 }
 
 }  // namespace quire

@@ -4,6 +4,9 @@
 
 #include <grpcpp/support/status.h>
 
+#include <string>
+#include <string_view>
+
 #include "absl/status/status.h"
 #include "google/rpc/status.pb.h"
 
@@ -15,5 +18,9 @@ google::rpc::Status ToRpcStatus(const absl::Status& status);
 
 // The same as gRPC carries it, details in grpc-status-details-bin.
 grpc::Status ToGrpcStatus(const absl::Status& status);
+
+// A name of the caller's as a sentence shows it: quoted, and cut, since errors
+// travel in trailers, which have little room.
+std::string Shown(std::string_view name);
 
 }  // namespace quire

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/limits.h"
 #include "base/status.h"
 #include "server/call.h"
 #include "server/errors.h"
@@ -83,7 +84,8 @@ class HealthService::WatchCall final : public Event {
     has_begun_ = true;
     new WatchCall(health_, queue_);  // the next one
     Request request;
-    refusal_ = ParseInto(ReceivedMessage(request_), request);
+    refusal_ =
+        ParseInto(ReceivedMessage(request_), request, kProtocolRequestBytesMax);
     is_known_ = health_.Has(request.service());
     MutexLock lock(health_.mutex_);
     health_.watchers_.insert(this);
@@ -141,7 +143,7 @@ absl::StatusOr<HealthService::Response> HealthService::Check(
   if (!Has(request.service())) {
     return Error(
         Reason::kNoSuchService,
-        fmt::format("there is no service '{}' here", request.service()),
+        fmt::format("there is no service {} here", Shown(request.service())),
         "service");
   }
   MutexLock lock(mutex_);

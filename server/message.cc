@@ -49,12 +49,13 @@ grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message) {
 }
 
 absl::Status ParseInto(const ReceivedMessage& received,
-                       google::protobuf::MessageLite& message) {
-  if (received.size() > kLookupReplyBytesMax) {
+                       google::protobuf::MessageLite& message,
+                       int64_t bytes_max) {
+  if (received.size() > bytes_max) {
     return Error(Reason::kTooLarge,
                  fmt::format("a request of {} bytes; at most {} are allowed. "
                              "Send it in parts",
-                             received.size(), kLookupReplyBytesMax));
+                             received.size(), bytes_max));
   }
   std::string bytes;
   bytes.reserve(static_cast<size_t>(received.size()));

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "base/byte_range.h"
+#include "base/limits.h"
 #include "base/memory.h"
 
 namespace quire {
@@ -58,8 +59,9 @@ class MessageBuffer {
 grpc::ByteBuffer Serialize(const google::protobuf::MessageLite& message);
 
 // INVALID_ARGUMENT (MALFORMED) for bytes that are not such a message,
-// (TOO_LARGE) for more than 64 MiB of them.
+// (TOO_LARGE) for more than `bytes_max` of them.
 absl::Status ParseInto(const ReceivedMessage& received,
-                       google::protobuf::MessageLite& message);
+                       google::protobuf::MessageLite& message,
+                       int64_t bytes_max = kLookupReplyBytesMax);
 
 }  // namespace quire

@@ -333,8 +333,14 @@ void Methods::AddProtocols() {
   unary_.push_back(UnaryMethod{
       .name = "Check",
       .request = QUIRE_REQUEST_UNARY(health_.methods(), Check),
-      .handle = Typed<HealthService::Request, HealthService::Response>(
-          [this](const auto& request) { return health_.Check(request); }),
+      .handle = [this](const ReceivedMessage& message,
+                       const IsCancelled&) -> absl::StatusOr<Reply> {
+        HealthService::Request request;
+        QUIRE_RETURN_IF_ERROR(
+            ParseInto(message, request, kProtocolRequestBytesMax));
+        QUIRE_ASSIGN_OR_RETURN(const auto response, health_.Check(request));
+        return Reply{.message = Serialize(response)};
+      },
       .is_inline = true,
       .while_stopping = true,
       .counters = protocol_counters_});

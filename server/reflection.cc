@@ -6,7 +6,9 @@
 
 #include <set>
 
+#include "base/limits.h"
 #include "base/status.h"
+#include "server/errors.h"
 #include "server/message.h"
 
 namespace quire {
@@ -24,7 +26,7 @@ const DescriptorPool& Pool() { return *DescriptorPool::generated_pool(); }
 void SetNotFound(const std::string& what, Response& response) {
   auto& error = *response.mutable_error_response();
   error.set_error_code(grpc::StatusCode::NOT_FOUND);
-  error.set_error_message(fmt::format("'{}' is not known here", what));
+  error.set_error_message(fmt::format("{} is not known here", Shown(what)));
 }
 
 // The file and all that it imports, each once.
@@ -89,7 +91,8 @@ class ReflectionStream final : public StreamHandler {
   absl::StatusOr<std::optional<Reply>> Take(
       const ReceivedMessage& message) override {
     Request request;
-    QUIRE_RETURN_IF_ERROR(ParseInto(message, request));
+    QUIRE_RETURN_IF_ERROR(
+        ParseInto(message, request, kProtocolRequestBytesMax));
     return std::optional<Reply>(
         Reply{.message = Serialize(service_.Answer(request))});
   }

@@ -55,6 +55,9 @@ inline constexpr size_t kTableNameBytesMax = 128;
 // A row's label, in bytes: the longest token of GloVe 840B has 1,000.
 inline constexpr size_t kLabelBytesMax = 4096;
 
+// A request of the health or the reflection protocol: a name.
+inline constexpr int64_t kProtocolRequestBytesMax = int64_t{16} << 10;
+
 // Neighbours of one query.
 inline constexpr int64_t kNearestCountMax = 10'000;
 

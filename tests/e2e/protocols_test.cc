@@ -55,6 +55,22 @@ TEST_F(HealthTest, AServiceThatIsNotHereIsNotFound) {
        {"quire.v1.Nothing"}});
 }
 
+TEST_F(HealthTest, ALongNameThatIsNotHereIsStillNotFound) {
+  const auto check = [&](size_t name_bytes) {
+    grpc::ClientContext context;
+    HealthCheckRequest request;
+    request.set_service(std::string(name_bytes, 'x'));
+    HealthCheckResponse response;
+    return Stub()->Check(&context, request, &response);
+  };
+
+  // An error that repeated the name would not fit its trailers.
+  EXPECT_EQ(check(4000).error_code(), grpc::StatusCode::NOT_FOUND);
+  // Much longer, it is no name.
+  EXPECT_EQ(check(100'000).error_code(), kInvalid);
+  EXPECT_EQ(DetailsOf(check(100'000)).reason, "TOO_LARGE");
+}
+
 TEST_F(HealthTest, WatchersAreToldAndLetGoWhenTheServerStops) {
   const auto stub = Stub();
   Watch server(*stub, "");
@@ -139,12 +155,21 @@ void ExpectDescribed(const std::shared_ptr<grpc::Channel>& channel) {
   ask(unknown);
   EXPECT_EQ(response.error_response().error_code(),
             grpc::StatusCode::NOT_FOUND);
+  // A long name is echoed, as the protocol asks, and not repeated beside it.
+  unknown.set_file_containing_symbol(std::string(10'000, 'x'));
+  ask(unknown);
+  EXPECT_EQ(response.error_response().error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  EXPECT_LT(response.ByteSizeLong(), 11'000u);
   ask(Request());
   EXPECT_EQ(response.error_response().error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
 
-  stream->WritesDone();
-  EXPECT_TRUE(stream->Finish().ok());
+  // Far over any name, it ends the stream.
+  unknown.set_file_containing_symbol(std::string(100'000, 'x'));
+  EXPECT_TRUE(stream->Write(unknown));
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(DetailsOf(stream->Finish()).reason, "TOO_LARGE");
 }
 
 using ReflectionTest = ServiceTest;
