@@ -119,11 +119,12 @@ TEST_F(TablesTest, OneThatNeverFitsTheMemoryIsToldTheLimitAndARemedy) {
   for (const auto& [rows, dim] : {std::pair<int64_t, int64_t>{100'000'000, 64},
                                   {int64_t{1} << 40, 65536},
                                   {(kTableBytes >> 8) + 1, 64}}) {
-    ExpectRefused([&] { return Create("huge", rows, dim); },
-                  {kInvalid,
-                   "TOO_LARGE",
-                   "spec.num_embeddings",
-                   {"'huge'", std::to_string(kTableBytes), "--memory-limit"}});
+    ExpectRefused(
+        [&, rows = rows, dim = dim] { return Create("huge", rows, dim); },
+        {kInvalid,
+         "TOO_LARGE",
+         "spec.num_embeddings",
+         {"'huge'", std::to_string(kTableBytes), "--memory-limit"}});
   }
 }
 
