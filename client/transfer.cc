@@ -127,9 +127,9 @@ class ImportStream final : public Client::Import {
     return end - begin;
   }
 
-  // Sends the message before this one. The last waits for Finish: a server
-  // that has all rows cannot tell a client that has finished from one that has
-  // gone, and may make the table.
+  // Sends the message before this one. The last waits for Finish: with
+  // all rows in its hands, a server might take a client that has gone for one
+  // that has finished.
   void Send(v1::ImportTableRequest request) {
     SendHeldBack();
     held_back_ = std::move(request);
