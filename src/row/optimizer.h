@@ -15,15 +15,49 @@
 
 namespace quire {
 
-enum class OptimizerKind : uint8_t { kSgd, kAdagrad, kRowwiseAdagrad };
+enum class OptimizerKind : uint8_t {
+  kSgd,
+  kAdagrad,
+  kRowwiseAdagrad,
+  kSparseAdam,
+  kAdam,
+  kAdamW,
+  kRowwiseRmsprop,
+  kPartialRowwiseAdam,
+  kLamb,
+  kPartialRowwiseLamb,
+  kLarsSgd,
+  kFtrl,
+};
 
-// An optimizer and its hyperparameters: doubles, cast to float once per push
-// (SEMANTICS D4). Those that a rule does not have are not read.
+enum class WeightDecayMode : uint8_t { kNone, kL2, kDecouple };
+
+// An optimizer and its hyperparameters, under their names in table.proto:
+// doubles, cast to float once per push (SEMANTICS D4). Those that a rule does
+// not have are not read.
 struct Optimizer {
   OptimizerKind kind = OptimizerKind::kSgd;
+  double momentum = 0.0;
+  double dampening = 0.0;
+  double weight_decay = 0.0;
   double lr_decay = 0.0;
   double initial_accumulator_value = 0.0;
   double eps = 0.0;
+  double beta = 0.0;
+  double beta1 = 0.0;
+  double beta2 = 0.0;
+  double alpha = 0.0;
+  double min_shrinkage = 0.0;
+  double eta = 0.0;
+  double l1 = 0.0;
+  double l2 = 0.0;
+  double learning_rate_power = 0.0;
+  bool nesterov = false;
+  bool maximize = false;
+  bool amsgrad = false;
+  // Scope: every row moves with every push, as in torch's dense step.
+  bool all_rows = false;
+  WeightDecayMode weight_decay_mode = WeightDecayMode::kNone;
 
   // Floats of state beside each row of `dim` values; 0 for none.
   int64_t StateFloats(int64_t dim) const;
