@@ -34,9 +34,7 @@ struct Bags {
   // kNoWinner.
   std::span<const int32_t> winners;
 
-  int64_t bag_count() const {
-    return static_cast<int64_t>(offsets.size()) - 1;
-  }
+  int64_t bag_count() const { return static_cast<int64_t>(offsets.size()) - 1; }
 };
 
 }  // namespace quire
