@@ -42,6 +42,10 @@ inline constexpr int64_t kDimMax = int64_t{1} << 16;
 // Ids of one table: row addresses stay far below 2^63 for any legal dim.
 inline constexpr int64_t kNumEmbeddingsMax = int64_t{1} << 40;
 
+// Elements of a table with scope ALL: each push writes every row, 64 MiB of
+// them and their state.
+inline constexpr int64_t kAllScopeElementsMax = int64_t{16} << 20;
+
 // Shards of one table: a power of two.
 inline constexpr int32_t kShardCountDefault = 64;
 inline constexpr int32_t kShardCountMax = 4096;

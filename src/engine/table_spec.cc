@@ -12,6 +12,8 @@
 
 #include "base/limits.h"
 #include "base/status.h"
+#include "engine/number_range.h"
+#include "engine/optimizer_spec.h"
 
 namespace quire {
 namespace {
@@ -20,6 +22,12 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using v1::TableSpec;
 
+// A bound of 0 would drop every gradient: a table that wants none is frozen.
+constexpr NumberRange kClipBound = {
+    .low = 0,
+    .has_low = false,
+    .text = "finite and more than 0 (to take no gradients, freeze the table)"};
+
 // --- Refusals ---
 
 absl::Status NotBuilt(std::string_view field, std::string_view what) {
@@ -27,17 +35,6 @@ absl::Status NotBuilt(std::string_view field, std::string_view what) {
       Reason::kNotBuilt,
       fmt::format("{} is not built yet ({}); leave it out", field, what),
       field);
-}
-
-// A number that a field must have unless it is absent, because nothing else is
-// built.
-template <typename T>
-absl::Status OnlyDefault(bool present, T value, T only,
-                         std::string_view field) {
-  if (!present || value == only) {
-    return absl::OkStatus();
-  }
-  return NotBuilt(field, fmt::format("found {}, only {} works", value, only));
 }
 
 absl::Status InRange(int64_t value, int64_t low, int64_t high,
@@ -49,24 +46,6 @@ absl::Status InRange(int64_t value, int64_t low, int64_t high,
       Reason::kBadValue,
       fmt::format("{} is {}; it must be in [{}, {}]", field, value, low, high),
       field);
-}
-
-absl::Status FiniteAtLeastZero(double value, std::string_view field) {
-  if (std::isfinite(value) && value >= 0) {
-    return absl::OkStatus();
-  }
-  return Error(
-      Reason::kBadValue,
-      fmt::format("{} is {}; it must be finite and 0 or more", field, value),
-      field);
-}
-
-absl::Status Finite(double value, std::string_view field) {
-  if (std::isfinite(value)) {
-    return absl::OkStatus();
-  }
-  return Error(Reason::kBadValue,
-               fmt::format("{} is {}; it must be finite", field, value), field);
 }
 
 // A field of a later version, which must not be ignored: RULINGS 19.
@@ -139,17 +118,18 @@ absl::Status NormalizeInitializer(TableSpec& spec) {
     case v1::Initializer::kZeros:
       return absl::OkStatus();
     case v1::Initializer::kConstant:
-      return Finite(initializer.constant().value(),
-                    "spec.initializer.constant.value");
+      return CheckNumber(initializer.constant().value(), kAnyFinite,
+                         "spec.initializer.constant.value");
     case v1::Initializer::kUniform: {
       const auto& uniform = initializer.uniform();
-      QUIRE_RETURN_IF_ERROR(
-          Finite(uniform.low(), "spec.initializer.uniform.low"));
-      QUIRE_RETURN_IF_ERROR(
-          Finite(uniform.high(), "spec.initializer.uniform.high"));
+      QUIRE_RETURN_IF_ERROR(CheckNumber(uniform.low(), kAnyFinite,
+                                        "spec.initializer.uniform.low"));
+      QUIRE_RETURN_IF_ERROR(CheckNumber(uniform.high(), kAnyFinite,
+                                        "spec.initializer.uniform.high"));
       // Their distance is what the values are scaled by.
-      QUIRE_RETURN_IF_ERROR(
-          Finite(uniform.high() - uniform.low(), "spec.initializer.uniform"));
+      QUIRE_RETURN_IF_ERROR(CheckNumber(uniform.high() - uniform.low(),
+                                        kAnyFinite,
+                                        "spec.initializer.uniform"));
       if (uniform.low() > uniform.high()) {
         return Error(Reason::kBadValue,
                      fmt::format("spec.initializer.uniform is from {} to {}; "
@@ -165,101 +145,13 @@ absl::Status NormalizeInitializer(TableSpec& spec) {
       if (!normal.has_stddev()) {
         normal.set_stddev(1.0f);
       }
-      QUIRE_RETURN_IF_ERROR(
-          Finite(normal.mean(), "spec.initializer.normal.mean"));
-      return FiniteAtLeastZero(normal.stddev(),
-                               "spec.initializer.normal.stddev");
+      QUIRE_RETURN_IF_ERROR(CheckNumber(normal.mean(), kAnyFinite,
+                                        "spec.initializer.normal.mean"));
+      return CheckNumber(normal.stddev(), kAtLeastZero,
+                         "spec.initializer.normal.stddev");
     }
   }
   return absl::OkStatus();
-}
-
-absl::Status NormalizeSgd(v1::Sgd& sgd) {
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(sgd.has_momentum(), sgd.momentum(), 0.0,
-                                    "spec.optimizer.sgd.momentum"));
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(sgd.has_dampening(), sgd.dampening(), 0.0,
-                                    "spec.optimizer.sgd.dampening"));
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(sgd.has_nesterov(), sgd.nesterov(), false,
-                                    "spec.optimizer.sgd.nesterov"));
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(sgd.has_weight_decay(), sgd.weight_decay(),
-                                    0.0, "spec.optimizer.sgd.weight_decay"));
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(sgd.has_maximize(), sgd.maximize(), false,
-                                    "spec.optimizer.sgd.maximize"));
-  if (sgd.scope() != v1::SCOPE_UNSPECIFIED &&
-      sgd.scope() != v1::SCOPE_TOUCHED) {
-    return NotBuilt("spec.optimizer.sgd.scope", "only TOUCHED works");
-  }
-  sgd.Clear();
-  return absl::OkStatus();
-}
-
-absl::Status NormalizeAdagrad(v1::Adagrad& adagrad) {
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(adagrad.has_weight_decay(),
-                                    adagrad.weight_decay(), 0.0,
-                                    "spec.optimizer.adagrad.weight_decay"));
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(adagrad.has_maximize(), adagrad.maximize(),
-                                    false, "spec.optimizer.adagrad.maximize"));
-  adagrad.clear_weight_decay();
-  adagrad.clear_maximize();
-  adagrad.set_lr_decay(adagrad.lr_decay());
-  adagrad.set_initial_accumulator_value(adagrad.initial_accumulator_value());
-  if (!adagrad.has_eps()) {
-    adagrad.set_eps(1e-10);
-  }
-  QUIRE_RETURN_IF_ERROR(
-      FiniteAtLeastZero(adagrad.lr_decay(), "spec.optimizer.adagrad.lr_decay"));
-  QUIRE_RETURN_IF_ERROR(
-      FiniteAtLeastZero(adagrad.initial_accumulator_value(),
-                        "spec.optimizer.adagrad.initial_accumulator_value"));
-  return FiniteAtLeastZero(adagrad.eps(), "spec.optimizer.adagrad.eps");
-}
-
-absl::Status NormalizeRowwiseAdagrad(v1::RowwiseAdagrad& adagrad) {
-  QUIRE_RETURN_IF_ERROR(
-      OnlyDefault(adagrad.has_weight_decay(), adagrad.weight_decay(), 0.0,
-                  "spec.optimizer.rowwise_adagrad.weight_decay"));
-  if (adagrad.weight_decay_mode() !=
-          v1::RowwiseAdagrad::WEIGHT_DECAY_MODE_UNSPECIFIED &&
-      adagrad.weight_decay_mode() !=
-          v1::RowwiseAdagrad::WEIGHT_DECAY_MODE_NONE) {
-    return NotBuilt("spec.optimizer.rowwise_adagrad.weight_decay_mode",
-                    "only NONE works");
-  }
-  adagrad.clear_weight_decay();
-  adagrad.set_weight_decay_mode(v1::RowwiseAdagrad::WEIGHT_DECAY_MODE_NONE);
-  adagrad.set_initial_accumulator_value(adagrad.initial_accumulator_value());
-  if (!adagrad.has_eps()) {
-    adagrad.set_eps(1e-8);
-  }
-  QUIRE_RETURN_IF_ERROR(FiniteAtLeastZero(
-      adagrad.initial_accumulator_value(),
-      "spec.optimizer.rowwise_adagrad.initial_accumulator_value"));
-  return FiniteAtLeastZero(adagrad.eps(), "spec.optimizer.rowwise_adagrad.eps");
-}
-
-absl::Status NormalizeOptimizer(TableSpec& spec) {
-  v1::Optimizer& optimizer = *spec.mutable_optimizer();
-  if (!optimizer.has_learning_rate()) {
-    optimizer.set_learning_rate(0.01);
-  }
-  QUIRE_RETURN_IF_ERROR(CheckLearningRate(optimizer.learning_rate(),
-                                          "spec.optimizer.learning_rate"));
-  switch (optimizer.kind_case()) {
-    case v1::Optimizer::KIND_NOT_SET:
-    case v1::Optimizer::kSgd:
-      return NormalizeSgd(*optimizer.mutable_sgd());
-    case v1::Optimizer::kAdagrad:
-      return NormalizeAdagrad(*optimizer.mutable_adagrad());
-    case v1::Optimizer::kRowwiseAdagrad:
-      return NormalizeRowwiseAdagrad(*optimizer.mutable_rowwise_adagrad());
-    default: {
-      const FieldDescriptor* kind =
-          optimizer.GetDescriptor()->FindFieldByNumber(
-              static_cast<int>(optimizer.kind_case()));
-      return NotBuilt("spec.optimizer." + kind->name(),
-                      "sgd, adagrad and rowwise_adagrad work");
-    }
-  }
 }
 
 absl::Status NormalizeDurability(TableSpec& spec) {
@@ -279,30 +171,149 @@ absl::Status NormalizeDurability(TableSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status CheckRulesNotBuilt(TableSpec& spec) {
-  if (spec.has_padding_idx()) {
-    return NotBuilt("spec.padding_idx", "torch's padding row");
+// torch.nn.Embedding: from -num_embeddings; a negative one counts from the end.
+absl::Status NormalizePadding(TableSpec& spec) {
+  if (!spec.has_padding_idx()) {
+    return absl::OkStatus();
   }
+  const int64_t row_count = spec.num_embeddings();
+  const int64_t padding_idx = spec.padding_idx();
+  if (padding_idx < -row_count || padding_idx >= row_count) {
+    return Error(
+        Reason::kBadValue,
+        row_count == 0
+            ? fmt::format("spec.padding_idx is {}; a table of 0 rows "
+                          "has no padding row",
+                          padding_idx)
+            : fmt::format("spec.padding_idx is {}; it must be within "
+                          "the {} rows, {} through {}",
+                          padding_idx, row_count, -row_count, row_count - 1),
+        "spec.padding_idx");
+  }
+  spec.set_padding_idx(padding_idx < 0 ? padding_idx + row_count : padding_idx);
+  return absl::OkStatus();
+}
+
+// torch checks neither; a negative max_norm flips the signs of rows there.
+absl::Status NormalizeNorm(TableSpec& spec) {
   if (spec.has_max_norm()) {
-    return NotBuilt("spec.max_norm", "torch's renormalisation");
+    QUIRE_RETURN_IF_ERROR(
+        CheckNumber(spec.max_norm(), kAtLeastZero, "spec.max_norm"));
+    if (!spec.has_norm_type()) {
+      spec.set_norm_type(2.0);
+    }
   }
-  QUIRE_RETURN_IF_ERROR(OnlyDefault(spec.has_norm_type(), spec.norm_type(), 2.0,
-                                    "spec.norm_type"));
-  spec.clear_norm_type();
-  if (spec.scale_grad_by_freq()) {
-    return NotBuilt("spec.scale_grad_by_freq", "torch's division by frequency");
-  }
-  if (spec.has_clip()) {
-    return NotBuilt("spec.clip", "gradient clipping");
-  }
-  if (spec.non_finite_policy() == v1::NON_FINITE_POLICY_UNSPECIFIED) {
-    spec.set_non_finite_policy(v1::NON_FINITE_POLICY_REJECT);
-  }
-  if (spec.non_finite_policy() != v1::NON_FINITE_POLICY_REJECT) {
-    return NotBuilt("spec.non_finite_policy", "only REJECT works");
+  if (std::isnan(spec.norm_type())) {
+    return Error(Reason::kBadValue,
+                 "spec.norm_type is nan; it must be a number or an infinity",
+                 "spec.norm_type");
   }
   return absl::OkStatus();
 }
+
+absl::Status NormalizeClip(TableSpec& spec) {
+  const v1::GradientClip& clip = spec.clip();
+  switch (clip.kind_case()) {
+    case v1::GradientClip::KIND_NOT_SET:
+      spec.clear_clip();
+      return absl::OkStatus();
+    case v1::GradientClip::kValue:
+      return CheckNumber(clip.value(), kClipBound, "spec.clip.value");
+    case v1::GradientClip::kRowNorm:
+      return CheckNumber(clip.row_norm(), kClipBound, "spec.clip.row_norm");
+    case v1::GradientClip::kPushNorm:
+      return CheckNumber(clip.push_norm(), kClipBound, "spec.clip.push_norm");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NormalizeNonFinitePolicy(TableSpec& spec) {
+  if (spec.non_finite_policy() == v1::NON_FINITE_POLICY_UNSPECIFIED) {
+    spec.set_non_finite_policy(v1::NON_FINITE_POLICY_REJECT);
+  }
+  if (!v1::NonFinitePolicy_IsValid(spec.non_finite_policy())) {
+    return Error(Reason::kBadValue,
+                 fmt::format("spec.non_finite_policy is {}, which is no "
+                             "NonFinitePolicy",
+                             static_cast<int>(spec.non_finite_policy())),
+                 "spec.non_finite_policy");
+  }
+  return absl::OkStatus();
+}
+
+// RULINGS 1 and 4: what a step of every row can be.
+absl::Status CheckScope(const TableSpec& spec) {
+  const ScopeSpec scope = ScopeOf(spec.optimizer());
+  if (scope.scope != v1::SCOPE_ALL) {
+    return absl::OkStatus();
+  }
+  const std::string field = "spec.optimizer." + scope.field;
+  if (spec.has_max_norm()) {
+    return Error(Reason::kBadValue,
+                 fmt::format("{} is ALL and spec.max_norm is {}; a table has "
+                             "one of them: take TOUCHED, or no max_norm",
+                             field, spec.max_norm()),
+                 field);
+  }
+  const int64_t elements = spec.num_embeddings() * spec.embedding_dim();
+  if (!MakeOptimizer(spec.optimizer()).all_rows ||
+      elements <= kAllScopeElementsMax) {
+    return absl::OkStatus();
+  }
+  return Error(Reason::kTooLarge,
+               fmt::format("{} is ALL, so that each push writes all {} x {} = "
+                           "{} elements; it may be {} at most: take TOUCHED, "
+                           "or fewer rows",
+                           field, spec.num_embeddings(), spec.embedding_dim(),
+                           elements, kAllScopeElementsMax),
+               field);
+}
+
+// --- What a normalized specification makes ---
+
+Initializer InitializerOf(const TableSpec& spec) {
+  const v1::Initializer& message = spec.initializer();
+  Initializer initializer = {.kind = InitializerKind::kConstant,
+                             .a = message.constant().value(),
+                             .seed = spec.seed()};
+  if (message.has_uniform()) {
+    initializer.kind = InitializerKind::kUniform;
+    initializer.a = message.uniform().low();
+    initializer.b = message.uniform().high();
+  } else if (message.has_normal()) {
+    initializer.kind = InitializerKind::kNormal;
+    initializer.a = message.normal().mean();
+    initializer.b = message.normal().stddev();
+  }
+  return initializer;
+}
+
+NonFinitePolicy PolicyOf(v1::NonFinitePolicy policy) {
+  switch (policy) {
+    case v1::NON_FINITE_POLICY_SKIP_ROW:
+      return NonFinitePolicy::kSkipRow;
+    case v1::NON_FINITE_POLICY_ALLOW:
+      return NonFinitePolicy::kAllow;
+    default:
+      return NonFinitePolicy::kReject;
+  }
+}
+
+GradientClip ClipOf(const v1::GradientClip& clip) {
+  switch (clip.kind_case()) {
+    case v1::GradientClip::kValue:
+      return {.kind = GradientClip::Kind::kValue, .bound = clip.value()};
+    case v1::GradientClip::kRowNorm:
+      return {.kind = GradientClip::Kind::kRowNorm, .bound = clip.row_norm()};
+    case v1::GradientClip::kPushNorm:
+      return {.kind = GradientClip::Kind::kPushNorm, .bound = clip.push_norm()};
+    case v1::GradientClip::KIND_NOT_SET:
+      break;
+  }
+  return {};
+}
+
+// --- Comparing ---
 
 std::string ValueOf(const Message& message, const FieldDescriptor* field) {
   if (!field->is_repeated() && field->has_presence() &&
@@ -373,7 +384,7 @@ absl::Status CheckTableName(std::string_view name) {
 }
 
 absl::Status CheckLearningRate(double learning_rate, std::string_view field) {
-  return FiniteAtLeastZero(learning_rate, field);
+  return CheckNumber(learning_rate, kAtLeastZero, field);
 }
 
 absl::StatusOr<TableSpec> Normalize(const TableSpec& spec) {
@@ -383,9 +394,14 @@ absl::StatusOr<TableSpec> Normalize(const TableSpec& spec) {
   QUIRE_RETURN_IF_ERROR(NormalizeKind(full));
   QUIRE_RETURN_IF_ERROR(NormalizeSizes(full));
   QUIRE_RETURN_IF_ERROR(NormalizeInitializer(full));
-  QUIRE_RETURN_IF_ERROR(NormalizeOptimizer(full));
+  QUIRE_RETURN_IF_ERROR(NormalizePadding(full));
+  QUIRE_RETURN_IF_ERROR(NormalizeNorm(full));
+  QUIRE_RETURN_IF_ERROR(
+      FillOptimizer(*full.mutable_optimizer(), "spec.optimizer"));
+  QUIRE_RETURN_IF_ERROR(CheckScope(full));
+  QUIRE_RETURN_IF_ERROR(NormalizeNonFinitePolicy(full));
+  QUIRE_RETURN_IF_ERROR(NormalizeClip(full));
   QUIRE_RETURN_IF_ERROR(NormalizeDurability(full));
-  QUIRE_RETURN_IF_ERROR(CheckRulesNotBuilt(full));
   return full;
 }
 
@@ -393,36 +409,18 @@ TableConfig ConfigOf(const TableSpec& spec) {
   TableConfig config = {.num_embeddings = spec.num_embeddings(),
                         .dim = spec.embedding_dim(),
                         .shard_count = spec.shard_count()};
-
-  const v1::Initializer& initializer = spec.initializer();
-  config.initializer.seed = spec.seed();
-  if (initializer.has_uniform()) {
-    config.initializer.kind = InitializerKind::kUniform;
-    config.initializer.a = initializer.uniform().low();
-    config.initializer.b = initializer.uniform().high();
-  } else if (initializer.has_normal()) {
-    config.initializer.kind = InitializerKind::kNormal;
-    config.initializer.a = initializer.normal().mean();
-    config.initializer.b = initializer.normal().stddev();
-  } else {
-    config.initializer.kind = InitializerKind::kConstant;
-    config.initializer.a = initializer.constant().value();
+  config.initializer = InitializerOf(spec);
+  config.optimizer = MakeOptimizer(spec.optimizer());
+  if (spec.has_padding_idx()) {
+    config.padding_idx = spec.padding_idx();
   }
-
-  const v1::Optimizer& optimizer = spec.optimizer();
-  if (optimizer.has_adagrad()) {
-    config.optimizer = {.kind = OptimizerKind::kAdagrad,
-                        .lr_decay = optimizer.adagrad().lr_decay(),
-                        .initial_accumulator_value =
-                            optimizer.adagrad().initial_accumulator_value(),
-                        .eps = optimizer.adagrad().eps()};
-  } else if (optimizer.has_rowwise_adagrad()) {
-    const auto& rowwise = optimizer.rowwise_adagrad();
-    config.optimizer = {
-        .kind = OptimizerKind::kRowwiseAdagrad,
-        .initial_accumulator_value = rowwise.initial_accumulator_value(),
-        .eps = rowwise.eps()};
+  if (spec.has_max_norm()) {
+    config.max_norm = spec.max_norm();
+    config.norm_type = spec.norm_type();
   }
+  config.scale_grad_by_freq = spec.scale_grad_by_freq();
+  config.non_finite_policy = PolicyOf(spec.non_finite_policy());
+  config.clip = ClipOf(spec.clip());
   return config;
 }
 

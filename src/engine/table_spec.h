@@ -8,9 +8,9 @@
 
 namespace quire {
 
-// The specification with every default filled in, or INVALID_ARGUMENT that
-// names the first field that is wrong, unknown, or not built yet. A field that
-// is not built may be set to what it means when absent (momentum: 0).
+// The specification with every default filled in and padding_idx counted from
+// the front, or INVALID_ARGUMENT that names the first field that is wrong,
+// unknown, or not built yet.
 absl::StatusOr<v1::TableSpec> Normalize(const v1::TableSpec& spec);
 
 // What to make of a normalized specification.
