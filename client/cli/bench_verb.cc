@@ -11,7 +11,7 @@
 #include "client/cli/failure.h"
 #include "client/cli/help.h"
 #include "client/cli/interrupt.h"
-#include "client/cli/spec_options.h"
+#include "client/cli/optimizer_options.h"
 #include "client/cli/sweep.h"
 #include "client/cli/verbs.h"
 #include "client/formats/input_error.h"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <iterator>
 
 #include "client/cli/program.h"
@@ -33,6 +34,14 @@ std::string NameOf(OutputFormat format) {
   return "?";
 }
 
+// JSON has no such numbers: they are spelt as protobuf's own JSON does.
+Json NumberJson(double number) {
+  if (std::isfinite(number)) {
+    return number;
+  }
+  return std::isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity";
+}
+
 Json BytesJson(const FieldDescriptor& field, const std::string& bytes) {
   const bool is_text = field.type() == FieldDescriptor::TYPE_STRING ||
                        field.name().ends_with("labels");
@@ -58,7 +67,8 @@ Json ValueJson(const Message& message, const FieldDescriptor& field,
     case FieldDescriptor::CPPTYPE_UINT64:
       return get(&Reflection::GetUInt64, &Reflection::GetRepeatedUInt64);
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      return get(&Reflection::GetDouble, &Reflection::GetRepeatedDouble);
+      return NumberJson(
+          get(&Reflection::GetDouble, &Reflection::GetRepeatedDouble));
     case FieldDescriptor::CPPTYPE_FLOAT:
       return ToDouble(
           get(&Reflection::GetFloat, &Reflection::GetRepeatedFloat));

@@ -4,14 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
-#include <map>
-#include <span>
 
 #include "base/status.h"
 #include "client/cli/output.h"
+#include "client/cli/program.h"
 #include "client/formats/input_error.h"
 #include "client/formats/numbers.h"
 
@@ -19,79 +16,6 @@ namespace quire::cli {
 namespace {
 
 using formats::InputError;
-using google::protobuf::Descriptor;
-using google::protobuf::FieldDescriptor;
-using google::protobuf::Message;
-
-// Those whose hyperparameters have options of their own; the API names more,
-// which servers refuse so far.
-constexpr auto kOptimizers =
-    std::to_array<std::string_view>({"sgd", "adagrad", "rowwise_adagrad"});
-
-const Descriptor* ParametersOf(std::string_view optimizer) {
-  const FieldDescriptor* field =
-      v1::Optimizer::descriptor()->FindFieldByName(std::string(optimizer));
-  return field == nullptr ? nullptr : field->message_type();
-}
-
-std::vector<std::string> NamesOfFields(const Descriptor& message) {
-  std::vector<std::string> names;
-  for (int i = 0; i < message.field_count(); ++i) {
-    names.push_back(message.field(i)->name());
-  }
-  return names;
-}
-
-// "initial_accumulator_value" is typed --initial-accumulator-value.
-std::string Dashed(std::string name) {
-  std::ranges::replace(name, '_', '-');
-  return name;
-}
-
-bool ParseDouble(std::string_view text, double& value) {
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, value);
-  return error == std::errc() && end == last && std::isfinite(value);
-}
-
-absl::Status SetEnum(const FieldDescriptor& field, const std::string& text,
-                     Message& message) {
-  std::vector<std::string> names;
-  for (int i = 1; i < field.enum_type()->value_count(); ++i) {  // 0: unset
-    const auto* value = field.enum_type()->value(i);
-    if (ShortName(*value) == text) {
-      message.GetReflection()->SetEnum(&message, &field, value);
-      return absl::OkStatus();
-    }
-    names.push_back(ShortName(*value));
-  }
-  return InputError(fmt::format("--{}: '{}' is none of {}",
-                                Dashed(field.name()), text,
-                                fmt::join(names, ", ")));
-}
-
-absl::Status SetField(const FieldDescriptor& field, const std::string& text,
-                      Message& message) {
-  const auto& reflection = *message.GetReflection();
-  if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
-    return SetEnum(field, text, message);
-  }
-  if (field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL) {
-    if (text != "true" && text != "false") {
-      return InputError(fmt::format("--{}: '{}' is neither true nor false",
-                                    Dashed(field.name()), text));
-    }
-    reflection.SetBool(&message, &field, text == "true");
-    return absl::OkStatus();
-  }
-  double value = 0;
-  if (!ParseDouble(text, value)) {
-    return InputError(fmt::format("--{}: '{}' is no finite number",
-                                  Dashed(field.name()), text));
-  }
-  reflection.SetDouble(&message, &field, value);
-  return absl::OkStatus();
-}
 
 // The numbers behind the colon of "uniform:-1,1".
 absl::StatusOr<std::vector<float>> ParseArguments(std::string_view whole,
@@ -116,12 +40,6 @@ absl::StatusOr<std::vector<float>> ParseArguments(std::string_view whole,
                                   numbers.size(), count));
   }
   return numbers;
-}
-
-std::string SettingText(const Json& setting) {
-  return setting.is_string()         ? setting.get<std::string>()
-         : setting.is_number_float() ? fmt::format("{}", setting.get<double>())
-                                     : setting.dump();
 }
 
 }  // namespace
@@ -154,30 +72,6 @@ absl::StatusOr<v1::Initializer> ParseInitializer(std::string_view text) {
   return initializer;
 }
 
-absl::StatusOr<v1::Optimizer> ParseOptimizer(
-    std::string_view name, const std::vector<Hyperparameter>& parameters) {
-  const Descriptor* descriptor = ParametersOf(name);
-  if (descriptor == nullptr) {
-    return InputError(fmt::format("--optimizer: '{}' is none of {}", name,
-                                  fmt::join(kOptimizers, ", ")));
-  }
-  v1::Optimizer optimizer;
-  Message& message = *optimizer.GetReflection()->MutableMessage(
-      &optimizer,
-      v1::Optimizer::descriptor()->FindFieldByName(std::string(name)));
-  for (const Hyperparameter& parameter : parameters) {
-    const FieldDescriptor* field = descriptor->FindFieldByName(parameter.name);
-    if (field == nullptr) {
-      return InputError(
-          fmt::format("--{}: {} has no such hyperparameter; it has {}",
-                      Dashed(parameter.name), name,
-                      fmt::join(NamesOfFields(*descriptor), ", ")));
-    }
-    QUIRE_RETURN_IF_ERROR(SetField(*field, parameter.value, message));
-  }
-  return optimizer;
-}
-
 void SpecOptions::AddTo(CLI::App& verb) {
   verb.add_option_function<std::string>(
           "--optimizer",
@@ -185,11 +79,14 @@ void SpecOptions::AddTo(CLI::App& verb) {
             optimizer_ = name;
             optimizer_given_ = true;
           },
-          fmt::format("{}; default sgd", fmt::join(kOptimizers, ", ")))
+          fmt::format("{}; default sgd", fmt::join(OptimizerNames(), ", ")))
       ->type_name("NAME");
-  verb.add_option("--lr", learning_rate_, "learning rate; default 0.01")
+  verb.add_option("--lr", learning_rate_,
+                  "learning rate; default 0.01, of the Adam and LAMB families "
+                  "0.001")
       ->type_name("X");
-  AddHyperparameters(verb);
+  AddHyperparameters(verb, hyperparameters_);
+  AddRules(verb);
   verb.add_option("--shards", shard_count_, "a power of two; default 64")
       ->type_name("N");
   CLI::Option* memory =
@@ -199,24 +96,44 @@ void SpecOptions::AddTo(CLI::App& verb) {
   verb.add_flag("--frozen", is_frozen_, "refuse pushes");
 }
 
-void SpecOptions::AddHyperparameters(CLI::App& verb) {
-  std::map<std::string, std::string> owners;
-  for (const std::string_view optimizer : kOptimizers) {
-    for (const std::string& name : NamesOfFields(*ParametersOf(optimizer))) {
-      std::string& list = owners[name];
-      list += (list.empty() ? "of " : ", ") + std::string(optimizer);
-    }
+void SpecOptions::AddRules(CLI::App& verb) {
+  constexpr const char* kGroup = "Rules of the table";
+  verb.add_option("--padding-idx", padding_idx_,
+                  "a row that no gradient changes; negative: from the end")
+      ->type_name("ID")
+      ->group(kGroup);
+  verb.add_option("--max-norm", max_norm_,
+                  "lookups scale rows to this norm at most")
+      ->type_name("X")
+      ->group(kGroup);
+  verb.add_option("--norm-type", norm_type_,
+                  "the p of that norm, also inf; default 2")
+      ->type_name("P")
+      ->group(kGroup);
+  verb.add_flag("--scale-grad-by-freq", scale_grad_by_freq_,
+                "divide the gradient of an id by how often the push has it")
+      ->group(kGroup);
+  AddChoice<v1::NonFinitePolicy>(
+      verb, "--non-finite", non_finite_policy_,
+      {{"reject", v1::NON_FINITE_POLICY_REJECT},
+       {"skip_row", v1::NON_FINITE_POLICY_SKIP_ROW},
+       {"allow", v1::NON_FINITE_POLICY_ALLOW}},
+      "what a push does with NaN and infinity; default reject")
+      ->group(kGroup);
+  CLI::Option* value =
+      verb.add_option("--clip-value", clip_value_,
+                      "put each element of a gradient into [-X, X]");
+  CLI::Option* row =
+      verb.add_option("--clip-row-norm", clip_row_norm_,
+                      "scale each row's gradient to this norm at most");
+  CLI::Option* push =
+      verb.add_option("--clip-push-norm", clip_push_norm_,
+                      "scale a push's gradients to this norm at most, as one");
+  for (CLI::Option* option : {value, row, push}) {
+    option->type_name("X")->group(kGroup);
   }
-  for (const auto& [name, list] : owners) {
-    verb.add_option_function<std::string>(
-            "--" + Dashed(name),
-            [this, name = name](const std::string& value) {
-              hyperparameters_.push_back({name, value});
-            },
-            list)
-        ->type_name("VALUE")
-        ->group("Hyperparameters");
-  }
+  value->excludes(row)->excludes(push);
+  row->excludes(push);
 }
 
 void SpecOptions::AddInitializerTo(CLI::App& verb) {
@@ -248,30 +165,63 @@ absl::Status SpecOptions::Apply(v1::TableSpec& spec) const {
     spec.set_persistence(is_memory_ ? v1::PERSISTENCE_MEMORY
                                     : v1::PERSISTENCE_LOGGED);
   }
+  ApplyRules(spec);
   spec.set_shard_count(shard_count_.value_or(0));
   spec.set_frozen(is_frozen_);
   return absl::OkStatus();
 }
 
-std::string OptimizerText(const v1::Optimizer& optimizer) {
-  const Json json = ToJson(optimizer);
-  std::string text;
-  for (const auto& [key, value] : json.items()) {
-    if (!value.is_object()) {
-      continue;
-    }
-    for (const auto& [parameter, setting] : value.items()) {
-      text += fmt::format(", {} {}", parameter, SettingText(setting));
-    }
+void SpecOptions::ApplyRules(v1::TableSpec& spec) const {
+  if (padding_idx_) {
+    spec.set_padding_idx(*padding_idx_);
   }
-  return OptimizerSummary(optimizer) + text;
+  if (max_norm_) {
+    spec.set_max_norm(*max_norm_);
+  }
+  if (norm_type_) {
+    spec.set_norm_type(*norm_type_);
+  }
+  spec.set_scale_grad_by_freq(scale_grad_by_freq_);
+  spec.set_non_finite_policy(non_finite_policy_);
+  if (clip_value_) {
+    spec.mutable_clip()->set_value(*clip_value_);
+  }
+  if (clip_row_norm_) {
+    spec.mutable_clip()->set_row_norm(*clip_row_norm_);
+  }
+  if (clip_push_norm_) {
+    spec.mutable_clip()->set_push_norm(*clip_push_norm_);
+  }
 }
 
-std::string OptimizerSummary(const v1::Optimizer& optimizer) {
-  const FieldDescriptor* kind =
-      v1::Optimizer::descriptor()->FindFieldByNumber(optimizer.kind_case());
-  return fmt::format("{}, lr {}", kind == nullptr ? "sgd" : kind->name(),
-                     optimizer.learning_rate());
+std::string RulesText(const v1::TableSpec& spec) {
+  std::vector<std::string> rules;
+  if (spec.scale_grad_by_freq()) {
+    rules.push_back("divided by frequency");
+  }
+  const v1::GradientClip& clip = spec.clip();
+  switch (clip.kind_case()) {
+    case v1::GradientClip::kValue:
+      rules.push_back(fmt::format("clipped to [-{0}, {0}]", clip.value()));
+      break;
+    case v1::GradientClip::kRowNorm:
+      rules.push_back(
+          fmt::format("clipped to norm {} each row", clip.row_norm()));
+      break;
+    case v1::GradientClip::kPushNorm:
+      rules.push_back(
+          fmt::format("clipped to norm {} each push", clip.push_norm()));
+      break;
+    case v1::GradientClip::KIND_NOT_SET:
+      break;
+  }
+  if (spec.non_finite_policy() > v1::NON_FINITE_POLICY_REJECT) {
+    rules.push_back(fmt::format(
+        "non-finite: {}",
+        ShortName(*v1::NonFinitePolicy_descriptor()->FindValueByNumber(
+            spec.non_finite_policy()))));
+  }
+  return fmt::format("{}", fmt::join(rules, ", "));
 }
 
 std::string InitializerText(const v1::Initializer& initializer) {

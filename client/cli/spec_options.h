@@ -10,22 +10,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/cli/optimizer_options.h"
 #include "quire/v1/table.pb.h"
 
 namespace quire::cli {
 
 // "normal", "normal:mean,stddev", "zeros", "uniform:low,high", "constant:x".
 absl::StatusOr<v1::Initializer> ParseInitializer(std::string_view text);
-
-// An optimizer and its hyperparameters, as typed: name and value. The names
-// are those of the API (quire/v1/table.proto). One that the optimizer does not
-// have is refused by name, with those that it has.
-struct Hyperparameter {
-  std::string name;
-  std::string value;
-};
-absl::StatusOr<v1::Optimizer> ParseOptimizer(
-    std::string_view name, const std::vector<Hyperparameter>& parameters);
 
 // Options of `table create` and `import`. Lives as long as the verb.
 class SpecOptions {
@@ -39,12 +30,21 @@ class SpecOptions {
   absl::Status Apply(v1::TableSpec& spec) const;
 
  private:
-  void AddHyperparameters(CLI::App& verb);
+  void AddRules(CLI::App& verb);
+  void ApplyRules(v1::TableSpec& spec) const;
 
   std::string optimizer_ = "sgd";
   bool optimizer_given_ = false;
   std::optional<double> learning_rate_;
   std::vector<Hyperparameter> hyperparameters_;
+  std::optional<int64_t> padding_idx_;
+  std::optional<double> max_norm_;
+  std::optional<double> norm_type_;
+  bool scale_grad_by_freq_ = false;
+  v1::NonFinitePolicy non_finite_policy_ = v1::NON_FINITE_POLICY_UNSPECIFIED;
+  std::optional<double> clip_value_;
+  std::optional<double> clip_row_norm_;
+  std::optional<double> clip_push_norm_;
   std::optional<int32_t> shard_count_;
   bool is_memory_ = false;
   bool is_logged_ = false;
@@ -53,11 +53,9 @@ class SpecOptions {
   std::optional<uint64_t> seed_;
 };
 
-// "adagrad, lr 0.01, eps 1e-10": what is set.
-std::string OptimizerText(const v1::Optimizer& optimizer);
-
-// "adagrad, lr 0.01"
-std::string OptimizerSummary(const v1::Optimizer& optimizer);
+// What is done to gradients before the optimizer has them: "divided by
+// frequency, clipped to norm 1 each row"; "" for nothing.
+std::string RulesText(const v1::TableSpec& spec);
 
 // "normal(0, 1)"
 std::string InitializerText(const v1::Initializer& initializer);

@@ -33,6 +33,20 @@ std::string PersistenceText(const v1::TableSpec& spec) {
       *v1::Persistence_descriptor()->FindValueByNumber(spec.persistence()));
 }
 
+// What differs from a plain table, in a row each.
+void AddRules(const v1::TableSpec& spec, TextTable& text) {
+  if (spec.has_padding_idx()) {
+    text.AddRow({"padding_idx", FormatCount(spec.padding_idx())});
+  }
+  if (spec.has_max_norm()) {
+    text.AddRow({"max_norm", fmt::format("{}, norm_type {}", spec.max_norm(),
+                                         spec.norm_type())});
+  }
+  if (const std::string rules = RulesText(spec); !rules.empty()) {
+    text.AddRow({"gradients", rules});
+  }
+}
+
 std::string ListJson(std::span<const v1::Table> tables, OutputFormat output) {
   std::string lines;
   Json list = Json::array();
@@ -99,6 +113,7 @@ std::string TableText(const v1::Table& table) {
                fmt::format("{}, seed {}", InitializerText(spec.initializer()),
                            spec.seed())});
   text.AddRow({"optimizer", OptimizerText(spec.optimizer())});
+  AddRules(spec, text);
   text.AddRow({"persistence", PersistenceText(spec)});
   text.AddRow({"shards", FormatCount(spec.shard_count())});
   text.AddRow(

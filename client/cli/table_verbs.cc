@@ -68,7 +68,10 @@ void AddCreate(Program& program, CLI::App& group) {
                     "quire table create users --rows 1000000 --dim 64 "
                     "--init uniform:-0.01,0.01 \\\n"
                     "        --optimizer rowwise_adagrad --lr 0.05 "
-                    "--if-exists verify"}},
+                    "--if-exists verify",
+                    "quire table create words --rows 50000 --dim 128 "
+                    "--padding-idx 0 --max-norm 1 \\\n"
+                    "        --optimizer adam --beta1 0.95 --amsgrad"}},
       [options](Session& session) { return Create(*options, session); });
   AddTable(verb, options->table);
   verb.add_option("--rows", options->row_count, "rows: ids 0 .. rows - 1")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import cli_case
 
@@ -148,8 +149,14 @@ class TablesTest(cli_case.CliCase):
                      "--rows", 10**9, "--dim", 1024)
         self.refused(1, "is not \\[A-Za-z0-9\\]", "table", "create", "a b",
                      "--rows", 4, "--dim", 4)
-        self.refused(1, "momentum is not built yet", *create, "--dim", 4,
-                     "--momentum", 0.9)
+        self.refused(1, "momentum is -1; it must be finite and 0 or more",
+                     *create, "--dim", 4, "--momentum", -1)
+        self.refused(1, "padding_idx is 4; it must be within the 4 rows, -4 "
+                     "through 3", *create, "--dim", 4, "--padding-idx", 4)
+        self.refused(1, "max_norm is -1; it must be finite and 0 or more",
+                     *create, "--dim", 4, "--max-norm", -1)
+        self.refused(1, "clip.value is 0; it must be finite and more than 0",
+                     *create, "--dim", 4, "--clip-value", 0)
         self.refused(1, "persistence is not built yet", *create, "--dim", 4,
                      "--logged")
         self.refused(2, "--rows cannot be 'many'", "table", "create", "bad",
@@ -169,14 +176,114 @@ class TablesTest(cli_case.CliCase):
             self):
         create = ("table", "create", "bad", "--rows", 4, "--dim", 4)
 
-        self.refused(2, "adagrad has no such hyperparameter; it has lr_decay, "
-                     "initial_accumulator_value, eps", *create,
+        self.refused(2, "--momentum: adagrad has no such hyperparameter; it "
+                     "has lr_decay, initial_accumulator_value, eps, "
+                     "weight_decay, maximize\n", *create,
                      "--optimizer", "adagrad", "--momentum", 0.9)
-        self.refused(2, "unknown option '--betas'", *create, "--betas", 0.9)
-        self.refused(2, "'adamw2' is none of sgd, adagrad", *create,
-                     "--optimizer", "adamw2")
+        self.refused(2, "--beta: adam has no such hyperparameter; it has "
+                     "beta1, .*; did you mean 'beta1'\\?", *create,
+                     "--optimizer", "adam", "--beta", 0.9)
+        self.refused(2, "unknown option '--bata1'; did you mean '--beta1'",
+                     *create, "--bata1", 0.9)
+        self.refused(2, "'adamw2' is none of sgd, adagrad, rowwise_adagrad, "
+                     "sparse_adam, adam, adamw, .*, ftrl; did you mean "
+                     "'adamw'", *create, "--optimizer", "adamw2")
 
         self.refused(1, "there is no table 'bad'", "table", "describe", "bad")
+
+    def test_a_setting_of_another_kind_is_refused(self):
+        create = ("table", "create", "bad", "--rows", 4, "--dim", 4)
+
+        self.refused(2, "--momentum: 'much' is no finite number", *create,
+                     "--momentum", "much")
+        self.refused(2, "--momentum: 'inf' is no finite number", *create,
+                     "--momentum", "inf")
+        self.refused(2, "--scope: 'al' is none of touched, all; did you mean "
+                     "'all'", *create, "--scope", "al")
+        self.refused(2, "--weight-decay-mode: 'l1' is none of none, l2, "
+                     "decouple", *create, "--optimizer", "rowwise_adagrad",
+                     "--weight-decay-mode", "l1")
+        self.refused(2, "--non-finite: 'drop' is none of reject, skip_row, "
+                     "allow", *create, "--non-finite", "drop")
+        self.refused(2, "--padding-idx cannot be 'last'", *create,
+                     "--padding-idx", "last")
+        self.refused(2, "--clip-row-norm excludes --clip-value", *create,
+                     "--clip-value", 1, "--clip-row-norm", 1)
+
+    def test_the_rules_of_a_table_are_described_as_they_were_asked_for(self):
+        printed = pairs(self.quire(
+            "table", "create", "ruled", "--rows", 2000, "--dim", 4,
+            "--padding-idx", -1, "--max-norm", 0.5, "--norm-type", "-inf",
+            "--scale-grad-by-freq", "--non-finite", "skip_row",
+            "--clip-row-norm", 2.5))
+
+        self.assertEqual(printed["padding_idx"], "1,999")
+        self.assertEqual(printed["max_norm"], "0.5, norm_type -inf")
+        self.assertEqual(printed["gradients"],
+                         "divided by frequency, clipped to norm 2.5 each row, "
+                         "non-finite: skip_row")
+        spec = json.loads(self.quire("table", "describe", "ruled",
+                                     "-o", "json"))["spec"]
+        self.assertEqual(spec["padding_idx"], 1999)
+        self.assertEqual(spec["max_norm"], 0.5)
+        self.assertEqual(spec["norm_type"], "-Infinity")
+        self.assertIs(spec["scale_grad_by_freq"], True)
+        self.assertEqual(spec["non_finite_policy"], "skip_row")
+        self.assertEqual(spec["clip"], {"row_norm": 2.5})
+        self.create("ruled", "--rows", 2000, "--dim", 4, "--padding-idx", 1999,
+                    "--max-norm", 0.5, "--norm-type", "-inf",
+                    "--scale-grad-by-freq", "--non-finite", "skip_row",
+                    "--clip-row-norm", 2.5, "--if-exists", "verify")
+
+    def test_each_clip_is_described(self):
+        for name, text in (("value", "clipped to [-0.5, 0.5]"),
+                           ("push-norm", "clipped to norm 0.5 each push")):
+            printed = pairs(self.quire(
+                "table", "create", "clip-" + name, "--rows", 2, "--dim", 2,
+                "--clip-" + name, 0.5))
+            self.assertEqual(printed["gradients"], text)
+
+    def test_a_plain_table_has_no_rules_to_show(self):
+        printed = self.quire("table", "create", "ruleless", "--rows", 2,
+                             "--dim", 2)
+
+        for word in ("padding", "max_norm", "gradients", "non-finite"):
+            self.assertNotIn(word, printed)
+
+    def test_an_optimizer_is_described_with_what_is_on(self):
+        cases = (
+            (["--optimizer", "sgd", "--momentum", 0.9, "--nesterov",
+              "--scope", "all", "--weight-decay", 0.25],
+             "sgd, lr 0.01, momentum 0.9, nesterov, weight_decay 0.25, "
+             "scope all"),
+            (["--optimizer", "adam", "--beta1", 0.95, "--amsgrad",
+              "--maximize=false"],
+             "adam, lr 0.001, beta1 0.95, beta2 0.999, eps 1e-08, amsgrad"),
+            (["--optimizer", "rowwise_adagrad", "--weight-decay", 0.5,
+              "--weight-decay-mode", "decouple"],
+             "rowwise_adagrad, lr 0.01, eps 1e-08, weight_decay 0.5, "
+             "weight_decay_mode decouple"),
+            (["--optimizer", "ftrl", "--l1", 0.25, "--lr", 0.5],
+             "ftrl, lr 0.5, l1 0.25, initial_accumulator_value 0.1, "
+             "learning_rate_power -0.5"))
+        for index, (options, text) in enumerate(cases):
+            name = f"trained{index}"
+            printed = pairs(self.quire("table", "create", name, "--rows", 4,
+                                       "--dim", 4, *options))
+            self.assertEqual(printed["optimizer"], text)
+
+    def test_every_optimizer_of_the_help_makes_a_table_that_trains(self):
+        names = re.search(r"--optimizer NAME +(.*?); *default",
+                          self.quire("table", "create", "--help"),
+                          re.DOTALL)[1].replace(",", "").split()
+        self.assertEqual(len(names), 12)
+        for name in names:
+            self.create(name, "--rows", 4, "--dim", 3, "--optimizer", name,
+                        "--init", "constant:0.5")
+            self.quire("apply", name, 1, "--fill", 0.25)
+            rows = json.loads(self.quire("lookup", name, 0, 1, "-o", "json"))
+            self.assertEqual(rows["embeddings"][0], [0.5] * 3, name)
+            self.assertNotEqual(rows["embeddings"][1], [0.5] * 3, name)
 
 
 class EmptyServerTest(cli_case.CliCase):
