@@ -207,7 +207,7 @@ class TablesTest(cli_case.CliCase):
                      "allow", *create, "--non-finite", "drop")
         self.refused(2, "--padding-idx cannot be 'last'", *create,
                      "--padding-idx", "last")
-        self.refused(2, "--clip-row-norm excludes --clip-value", *create,
+        self.refused(2, "--clip-value excludes --clip-row-norm", *create,
                      "--clip-value", 1, "--clip-row-norm", 1)
 
     def test_the_rules_of_a_table_are_described_as_they_were_asked_for(self):
