@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "client/cli/optimizer_options.h"
 #include "client/cli/program.h"
 
 namespace quire::cli {
@@ -44,8 +45,8 @@ const CLI::App* FindVerb(const CLI::App& app, const std::string& name) {
 struct Position {
   const CLI::App* verb;
   size_t argument_count = 0;
-  // The last word is the value of an option.
-  bool in_option = false;
+  // The option whose value is being typed, if one is.
+  const CLI::Option* option = nullptr;
   std::string server;
 };
 
@@ -56,7 +57,7 @@ Position Walk(const CLI::App& app, const std::vector<std::string>& words) {
     if (word.starts_with('-') && word.size() > 1) {
       const CLI::Option* option = FindOption(*position.verb, word);
       if (option != nullptr && option->get_items_expected_max() > 0) {
-        position.in_option = ++i + 1 == words.size();
+        position.option = ++i + 1 == words.size() ? option : nullptr;
         position.server = word == "--server" ? words[i] : position.server;
       }
     } else if (const CLI::App* verb = FindVerb(*position.verb, word)) {
@@ -68,6 +69,24 @@ Position Walk(const CLI::App& app, const std::vector<std::string>& words) {
   return position;
 }
 
+// The values of an option that has names for them: its type is "table|json".
+std::vector<std::string> ValuesOf(const CLI::Option& option) {
+  if (option.check_lname("optimizer")) {
+    return OptimizerNames();  // too many for a line of help
+  }
+  std::vector<std::string> values;
+  const std::string type = option.get_type_name();
+  std::string_view rest = type;
+  if (rest.find('|') == std::string_view::npos) {
+    return values;
+  }
+  while (!rest.empty()) {
+    values.emplace_back(rest.substr(0, rest.find('|')));
+    rest.remove_prefix(std::min(values.back().size() + 1, rest.size()));
+  }
+  return values;
+}
+
 }  // namespace
 
 Completion Complete(const CLI::App& app, std::string_view line) {
@@ -76,16 +95,16 @@ Completion Complete(const CLI::App& app, std::string_view line) {
   const Position position = Walk(app, words);
   Completion completion = {
       .candidates = {}, .table_prefix = typed, .server = position.server};
-  if (position.in_option) {
-    return completion;
-  }
-  completion.candidates = typed.starts_with('-') ? OptionNames(*position.verb)
-                                                 : VerbNames(*position.verb);
+  completion.candidates = position.option != nullptr
+                              ? ValuesOf(*position.option)
+                          : typed.starts_with('-') ? OptionNames(*position.verb)
+                                                   : VerbNames(*position.verb);
   std::erase_if(completion.candidates, [&typed](const std::string& name) {
     return !name.starts_with(typed);
   });
   completion.wants_table =
-      !typed.starts_with('-') && position.argument_count == 0 &&
+      position.option == nullptr && !typed.starts_with('-') &&
+      position.argument_count == 0 &&
       position.verb->get_option_no_throw("TABLE") != nullptr;
   return completion;
 }

@@ -93,7 +93,7 @@ class ApplyTest(RowsCase):
         refused(2, "'x' is no number", 1, "-g", "[[1,1,x]]")
         refused(2, "cannot both be standard input", "-", "-g", "-")
         refused(2, "--fill cannot be 'x'", 1, "--fill", "x")
-        refused(1, "id 1 .row 0, column 0. is not finite", 1, "--fill", "nan")
+        refused(1, "id 1 .row 0.*column 0.* is not finite", 1, "--fill", "nan")
         refused(1, r"id 10 at position 1 is not in \[0, 10\)", 1, 10,
                 "--fill", 1)
         refused(2, "one batch of ids, and there are 2", "--fill", 1,

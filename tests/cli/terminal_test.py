@@ -203,6 +203,23 @@ class CompletionTest(cli_case.CliCase):
             shell.type("quire lookup ")
             shell.type_until("\t\t", r"\r\ndictionary\s+users\s")
 
+    def test_values_that_have_names_are_completed(self):
+        create = "quire table create t --rows 4 --dim 2 "
+        for typed, answer in (
+                ("--optimizer partial_rowwise_", "partial_rowwise_adam\n"
+                 "partial_rowwise_lamb\n"),
+                ("--optimizer ftrl --scope ", "touched\nall\n"),
+                ("--non-finite s", "skip_row\n"),
+                ("--weight-decay-mode d", "decouple\n"),
+                ("--weight-decay ", ""),
+                ("--nesterov --clip-r", "--clip-row-norm\n"),
+                ("-o j", "json\n")):
+            line = create + typed
+            done = self.run_quire("completion", "answer", env={
+                "COMP_LINE": line, "COMP_POINT": str(len(line))})
+            self.assertEqual((done.returncode, done.stdout.decode()),
+                             (0, answer), typed)
+
     def test_without_a_server_verbs_are_completed_all_the_same(self):
         done = self.run_quire("completion", "answer", env={
             "QUIRE_SERVER": "127.0.0.1:1", "COMP_LINE": "quire lo",
