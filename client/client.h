@@ -89,6 +89,10 @@ struct GradientItem {
 struct PushedTable {
   TableUid uid;
   int64_t rows_changed = 0;
+  // Gradients of the padding row, which were dropped.
+  int64_t padding_dropped = 0;
+  // Rows that the non-finite policy left as they were.
+  int64_t rows_skipped = 0;
   int64_t step = 0;
 };
 

@@ -154,6 +154,8 @@ absl::StatusOr<std::vector<PushedTable>> ReadPushReply(
     QUIRE_ASSIGN_OR_RETURN(const TableUid uid, ReadUid(table.table_uid()));
     pushed.push_back({.uid = uid,
                       .rows_changed = table.rows_changed(),
+                      .padding_dropped = table.padding_dropped(),
+                      .rows_skipped = table.rows_skipped(),
                       .step = table.step()});
   }
   return pushed;

@@ -72,6 +72,23 @@ absl::StatusOr<IdBatch> ReadBatch(const ApplyOptions& options,
   return std::move(batches[0]);
 }
 
+// "2 rows changed, 1 padding gradient dropped, 1 row skipped; step 7": the last
+// two only where it happened.
+std::string PushedText(const PushedTable& pushed) {
+  std::string text = terminal::FormatCount(pushed.rows_changed, "row");
+  text += " changed";
+  if (pushed.padding_dropped > 0) {
+    text += fmt::format(
+        ", {} dropped",
+        terminal::FormatCount(pushed.padding_dropped, "padding gradient"));
+  }
+  if (pushed.rows_skipped > 0) {
+    text += fmt::format(", {} skipped (not finite)",
+                        terminal::FormatCount(pushed.rows_skipped, "row"));
+  }
+  return fmt::format("{}; step {}\n", text, terminal::FormatCount(pushed.step));
+}
+
 absl::Status Apply(const ApplyOptions& options, Session& session) {
   QUIRE_ASSIGN_OR_RETURN(const IdBatch batch, ReadBatch(options, session));
   std::vector<float> gradient;
@@ -91,11 +108,11 @@ absl::Status Apply(const ApplyOptions& options, Session& session) {
                          client->ApplyGradient({&item, 1}));
   const PushedTable& result = pushed.at(0);
   Print(options.output == kTable
-            ? fmt::format("{} changed; step {}\n",
-                          terminal::FormatCount(result.rows_changed, "row"),
-                          terminal::FormatCount(result.step))
+            ? PushedText(result)
             : ToLine(Json{{"table", options.table},
                           {"rows_changed", result.rows_changed},
+                          {"padding_dropped", result.padding_dropped},
+                          {"rows_skipped", result.rows_skipped},
                           {"step", result.step}}));
   return absl::OkStatus();
 }

@@ -43,7 +43,8 @@ class ApplyTest(RowsCase):
                              "-o", "json")
 
         self.assertEqual(json.loads(printed),
-                         {"table": "summed", "rows_changed": 1, "step": 1})
+                         {"table": "summed", "rows_changed": 1,
+                          "padding_dropped": 0, "rows_skipped": 0, "step": 1})
         numpy.testing.assert_array_equal(self.rows("summed")[4], [-2, -2, 4])
         self.assertEqual(self.quire("apply", "summed", 4, "--fill", 1),
                          "1 row changed; step 2\n")

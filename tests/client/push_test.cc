@@ -36,6 +36,8 @@ class PushTest : public ::testing::Test {
         auto& result = *response.add_tables();
         result.set_table_uid(testing::Text(UidOf(3)));
         result.set_rows_changed(table.ids().ids_size());
+        result.set_padding_dropped(2);
+        result.set_rows_skipped(1);
         result.set_step(8);
       }
       return grpc::Status::OK;
@@ -69,6 +71,8 @@ TEST_F(PushTest, ArrivesAsItWasGiven) {
   ASSERT_EQ(pushed->size(), 2u);
   EXPECT_EQ((*pushed)[0].uid, UidOf(3));
   EXPECT_EQ((*pushed)[0].rows_changed, 3);
+  EXPECT_EQ((*pushed)[0].padding_dropped, 2);
+  EXPECT_EQ((*pushed)[0].rows_skipped, 1);
   EXPECT_EQ((*pushed)[0].step, 8);
   const v1::TableGradient& words = received_.tables(0);
   EXPECT_EQ(words.table().name(), "words");
