@@ -6,7 +6,6 @@
 #include <cmath>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <variant>
 
 #include "base/check.h"
@@ -332,19 +331,17 @@ Optimizer MakeOptimizer(const v1::Optimizer& message) {
 }
 
 ScopeSpec ScopeOf(const v1::Optimizer& message) {
-  ScopeSpec scope;
   const FieldDescriptor& kind = KindOf(message);
+  const FieldDescriptor* field =
+      kind.message_type()->FindFieldByName(std::string(ScopeChoice{}.field));
+  if (field == nullptr) {
+    return {};
+  }
   const Message& parameters =
       message.GetReflection()->GetMessage(message, &kind);
-  ForEach(
-      EntryOf(message), kind, [&](const auto& parameter, const auto& field) {
-        if constexpr (std::is_same_v<decltype(parameter), const ScopeChoice&>) {
-          scope.scope = static_cast<v1::Scope>(
-              parameters.GetReflection()->GetEnumValue(parameters, &field));
-          scope.field = fmt::format("{}.{}", kind.name(), field.name());
-        }
-      });
-  return scope;
+  return {.scope = static_cast<v1::Scope>(
+              parameters.GetReflection()->GetEnumValue(parameters, field)),
+          .field = fmt::format("{}.{}", kind.name(), field->name())};
 }
 
 }  // namespace quire
