@@ -143,6 +143,11 @@ class Client {
       std::span<const GradientItem> items, CallOptions call,
       std::function<void(absl::StatusOr<std::vector<PushedTable>>)> done);
 
+  // One row for each of the bags of `lookup`, pooled by the server: [bags,
+  // dim]. One request: bags that do not fit are refused.
+  absl::StatusOr<FloatTensor> LookupBags(const v1::TableLookup& lookup,
+                                         CallOptions call = {});
+
   absl::StatusOr<v1::NearestResponse> Nearest(const v1::NearestRequest& request,
                                               CallOptions call = {});
 

@@ -22,6 +22,9 @@ using enum OutputFormat;
 struct LookupOptions {
   std::string table;
   RowOptions rows;
+  v1::Bags::Pooling pooling = v1::Bags::POOLING_UNSPECIFIED;
+  std::vector<int64_t> offsets;
+  std::vector<float> weights;
   OutputFormat output = kTable;
   bool full = false;
 };
@@ -107,6 +110,35 @@ void PrintRows(const LookupOptions& options, const IdBatch& batch,
   }
 }
 
+absl::Status CheckPooling(const LookupOptions& options) {
+  if (options.pooling == v1::Bags::POOLING_UNSPECIFIED) {
+    return options.offsets.empty() && options.weights.empty()
+               ? absl::OkStatus()
+               : formats::InputError(
+                     "--offsets and --weights are of bags; add --pool");
+  }
+  return options.output == kJsonLines || options.output == kCsv
+             ? formats::InputError(
+                   "-o jsonl and -o csv have a line for each id, and a bag has "
+                   "several; take table, json or npy")
+             : absl::OkStatus();
+}
+
+absl::StatusOr<FloatTensor> LookupBags(const LookupOptions& options,
+                                       const IdBatch& batch, Client& client) {
+  v1::TableLookup lookup;
+  lookup.mutable_table()->set_name(options.table);
+  v1::IdBatch& ids = *lookup.mutable_ids();
+  ids.mutable_ids()->Add(batch.ids.begin(), batch.ids.end());
+  const auto dims = batch.shape.dims();
+  ids.mutable_shape()->mutable_dims()->Add(dims.begin(), dims.end());
+  v1::Bags& bags = *lookup.mutable_bags();
+  bags.set_pooling(options.pooling);
+  bags.mutable_offsets()->Add(options.offsets.begin(), options.offsets.end());
+  bags.mutable_weights()->Add(options.weights.begin(), options.weights.end());
+  return client.LookupBags(lookup);
+}
+
 absl::Status CheckNpy(const LookupOptions& options, size_t batch_count,
                       const Session& session) {
   if (options.output != kNpy) {
@@ -124,6 +156,7 @@ absl::Status CheckNpy(const LookupOptions& options, size_t batch_count,
 }
 
 absl::Status Lookup(const LookupOptions& options, Session& session) {
+  QUIRE_RETURN_IF_ERROR(CheckPooling(options));
   QUIRE_ASSIGN_OR_RETURN(const std::vector<IdBatch> batches,
                          options.rows.Read(options.table, session));
   QUIRE_RETURN_IF_ERROR(CheckNpy(options, batches.size(), session));
@@ -132,7 +165,9 @@ absl::Status Lookup(const LookupOptions& options, Session& session) {
   for (const IdBatch& batch : batches) {
     QUIRE_ASSIGN_OR_RETURN(
         const FloatTensor rows,
-        client->Lookup(options.table, batch.ids, batch.shape));
+        options.pooling == v1::Bags::POOLING_UNSPECIFIED
+            ? client->Lookup(options.table, batch.ids, batch.shape)
+            : LookupBags(options, batch, *client));
     PrintRows(options, batch, rows, is_first);
     is_first = false;
   }
@@ -150,10 +185,27 @@ void AddLookup(Program& program) {
        .examples = {"quire lookup dictionary '[[2,3],[1,0],[8,6]]'",
                     "quire lookup glove --word king --word queen --full",
                     "quire lookup dictionary ids.npy -o npy > rows.npy",
+                    "quire lookup dictionary '[[2,3],[1,0]]' --pool mean",
                     "echo '[[0,1]]' | quire lookup dictionary -o json"}},
       [options](Session& session) { return Lookup(*options, session); });
   AddTable(verb, options->table);
   options->rows.AddTo(verb);
+  AddChoice<v1::Bags::Pooling>(verb, "--pool", options->pooling,
+                               {{"sum", v1::Bags::POOLING_SUM},
+                                {"mean", v1::Bags::POOLING_MEAN},
+                                {"max", v1::Bags::POOLING_MAX},
+                                {"sqrtn", v1::Bags::POOLING_SQRTN}},
+                               "make one row of each bag: of each row of ids");
+  verb.add_option("--offsets", options->offsets,
+                  "where each bag begins, in plain ids: 0,3,5")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LIST");
+  verb.add_option("--weights", options->weights,
+                  "of each id, for --pool sum: 1,0.5,2")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("LIST");
   AddOutput(verb, options->output, {kTable, kJson, kJsonLines, kCsv, kNpy});
   verb.add_flag("--full", options->full,
                 "show every number; else long vectors are cut as torch does");

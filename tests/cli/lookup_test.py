@@ -203,5 +203,18 @@ class LookupTest(cli_case.CliCase):
                      stdin=b"[1]\n[2]\n")
 
 
+class BagsTest(cli_case.CliCase):
+
+    def test_what_no_bags_can_be_is_refused(self):
+        self.refused(2, "--offsets and --weights are of bags; add --pool",
+                     "lookup", "t", 1, "--offsets", "0,1")
+        self.refused(2, "take table, json or npy", "lookup", "t", "[[1]]",
+                     "--pool", "sum", "-o", "csv")
+        self.refused(2, "'median' is none of sum, mean, max, sqrtn",
+                     "lookup", "t", "[[1]]", "--pool", "median")
+        self.refused(2, "--offsets cannot be 'x'",
+                     "lookup", "t", 1, "--pool", "sum", "--offsets", "x")
+
+
 if __name__ == "__main__":
     cli_case.main()
