@@ -159,6 +159,19 @@ void Table::ReadRows(std::span<const int64_t> ids, float* values,
   }
 }
 
+void Table::MakeValues(std::span<float> rows) const {
+  if (!layout_.renorm) {
+    return;
+  }
+  const auto dim = static_cast<size_t>(layout_.dim);
+  std::vector<float> value(dim);
+  for (size_t begin = 0; begin < rows.size(); begin += dim) {
+    const float* row = rows.data() + begin;
+    GatherPointers(&row, 1, 0, reinterpret_cast<std::byte*>(value.data()));
+    std::ranges::copy(value, rows.begin() + static_cast<ptrdiff_t>(begin));
+  }
+}
+
 Table::ByShard Table::SortByShard(std::span<const int64_t> ids) const {
   const size_t shards = shards_.size();
   ByShard sorted = {

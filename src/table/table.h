@@ -70,11 +70,14 @@ class Table {
   //   out   [n]
   void WeightGradients(const GradientPart& part, std::span<float> out) const;
 
-  // Copies rows and their optimizer state, both as of one moment.
+  // Copies stored rows and their optimizer state, both as of one moment.
   //   values  float32 [n, dim]
   //   state   float32 [n, state_floats], or null
   void ReadRows(std::span<const int64_t> ids, float* values,
                 float* state) const;
+  // Copies of stored rows become their values: what Gather gives.
+  //   rows  float32 [n, dim]
+  void MakeValues(std::span<float> rows) const;
 
   // A push, as one step of every id in `batch`, or of every row of the table if
   // the optimizer wants that. Returns how many rows moved, and how many were
