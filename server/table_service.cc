@@ -136,6 +136,9 @@ absl::StatusOr<v1::ReadRowsResponse> TableService::ReadRows(
       MakeMatrix(rows, table->dim(), *response.mutable_values());
   const auto state = MakeMatrix(rows, state_floats, *response.mutable_state());
   table->rows().ReadRows(ids, values.data(), state.data());
+  if (request.values()) {
+    table->rows().MakeValues(values);
+  }
   return response;
 }
 
@@ -288,6 +291,7 @@ absl::StatusOr<TableService::Export> TableService::Export::Open(
   result.next_id_ = first;
   result.end_id_ = first + count;
   result.include_state_ = request.include_state();
+  result.as_values_ = request.values();
   result.include_labels_ = result.table_->labels().count() > 0;
   result.header_.emplace();
   *result.header_->mutable_header() = engine.Describe(*result.table_);
@@ -319,6 +323,9 @@ std::optional<v1::ExportTableResponse> TableService::Export::Next() {
     state = MakeMatrix(count, state_floats, *chunk.mutable_state()).data();
   }
   rows.ReadRows(ids, values.data(), state);
+  if (as_values_) {
+    rows.MakeValues(values);
+  }
   if (include_labels_) {
     for (std::string& label : table_->labels().Get(ids)) {
       chunk.add_labels(std::move(label));

@@ -70,6 +70,7 @@ class TableService {
     TableHandle table_;
     std::optional<v1::ExportTableResponse> header_;
     bool include_state_ = false;
+    bool as_values_ = false;
     bool include_labels_ = false;
     int64_t next_id_ = 0;
     int64_t end_id_ = 0;

@@ -29,9 +29,13 @@ TableUid FreshUid() {
   return uid;
 }
 
-absl::Status CheckFinite(const kernels::Kernels& kernels,
+// Of rows that a table is to store.
+absl::Status CheckFinite(const kernels::Kernels& kernels, const Table& table,
                          std::span<const float> numbers, int64_t columns,
                          std::string_view field) {
+  if (table.config().non_finite_policy == NonFinitePolicy::kAllow) {
+    return absl::OkStatus();
+  }
   const auto* bytes = reinterpret_cast<const std::byte*>(numbers.data());
   const size_t bad = kernels.first_non_finite(bytes, numbers.size());
   if (bad == numbers.size()) {
@@ -56,6 +60,25 @@ std::string PartField(size_t position) {
   return fmt::format("tables[{}].", position);
 }
 
+// torch.nn.EmbeddingBag: no division by frequency of a gradient that goes to
+// winners, or that has weights.
+absl::Status CheckFrequency(const PushPart& part) {
+  if (!part.bags || !part.table->rows().config().scale_grad_by_freq) {
+    return absl::OkStatus();
+  }
+  const bool is_max = part.bags->pooling == Pooling::kMax;
+  if (!is_max && part.bags->weights.empty()) {
+    return absl::OkStatus();
+  }
+  return Error(Reason::kBadValue,
+               fmt::format("table '{}' has scale_grad_by_freq, which does not "
+                           "go with {}; use another pooling, or a table "
+                           "without it",
+                           part.table->name(),
+                           is_max ? "POOLING_MAX" : "weights of bags"),
+               is_max ? "bags.pooling" : "bags.weights");
+}
+
 // RULINGS 12: a table that is named twice is one table.
 absl::StatusOr<std::vector<PushGroup>> GroupByTable(
     std::span<const PushPart> parts) {
@@ -65,13 +88,17 @@ absl::StatusOr<std::vector<PushGroup>> GroupByTable(
     const PushPart& part = parts[i];
     QUIRE_RETURN_IF_ERROR(
         WithFieldPrefix(part.table->CheckIds(part.ids), PartField(i)));
+    QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckFrequency(part), PartField(i)));
     const auto [found, is_new] =
         group_of.try_emplace(part.table.get(), groups.size());
     if (is_new) {
       groups.push_back({.table = part.table.get()});
     }
     PushGroup& group = groups[found->second];
-    group.parts.push_back({.ids = part.ids, .gradient = part.gradient});
+    group.parts.push_back({.ids = part.ids,
+                           .gradient = part.gradient,
+                           .bags = part.bags,
+                           .gradient_scale = part.gradient_scale});
     group.positions.push_back(i);
     if (part.learning_rate && group.learning_rate &&
         *part.learning_rate != *group.learning_rate) {
@@ -330,6 +357,7 @@ v1::Table Engine::Describe(const LiveTable& table) const {
       counters.rows_looked_up.load(std::memory_order_relaxed));
   stats.set_pushes(counters.pushes.load(std::memory_order_relaxed));
   stats.set_rows_changed(counters.rows_changed.load(std::memory_order_relaxed));
+  stats.set_rows_skipped(counters.rows_skipped.load(std::memory_order_relaxed));
   return description;
 }
 
@@ -344,7 +372,7 @@ absl::StatusOr<std::vector<PushResult>> Engine::ApplyGradient(
   for (const PushGroup& group : groups) {
     size_t bad_part = 0;
     absl::StatusOr<GradientBatch> batch = GradientBatch::Make(
-        group.parts, group.table->dim(), kernels_, &bad_part);
+        group.parts, group.table->rows().config(), kernels_, &bad_part);
     if (!batch.ok()) {
       return WithFieldPrefix(std::move(batch).status(),
                              PartField(group.positions[bad_part]));
@@ -355,6 +383,18 @@ absl::StatusOr<std::vector<PushResult>> Engine::ApplyGradient(
                        .learning_rate = group.learning_rate});
   }
 
+  std::vector<PushResult> results(parts.size());
+  for (const PushGroup& group : groups) {
+    for (size_t i = 0; i < group.parts.size(); ++i) {
+      const size_t position = group.positions[i];
+      if (parts[position].return_weight_gradients) {
+        std::vector<float>& gradients = results[position].weight_gradients;
+        gradients.resize(parts[position].ids.size());
+        group.table->rows().WeightGradients(group.parts[i], gradients);
+      }
+    }
+  }
+
   size_t refused = 0;
   absl::StatusOr<std::vector<Sequencer::PushPlace>> places =
       sequencer_.SequencePush(intents, &refused);
@@ -363,21 +403,27 @@ absl::StatusOr<std::vector<PushResult>> Engine::ApplyGradient(
                            PartField(groups[refused].positions.front()));
   }
 
-  std::vector<PushResult> results(parts.size());
   for (size_t g = 0; g < groups.size(); ++g) {
     LiveTable& table = *groups[g].table;
     const Sequencer::PushPlace& place = (*places)[g];
-    table.rows().ApplyGradient(batches[g],
-                               {.optimizer = table.rows().config().optimizer,
-                                .learning_rate = place.learning_rate,
-                                .step = place.step},
-                               place.ticket);
-    const auto rows_changed = static_cast<int64_t>(batches[g].ids().size());
-    table.counters().pushes.fetch_add(1, std::memory_order_relaxed);
-    table.counters().rows_changed.fetch_add(rows_changed,
-                                            std::memory_order_relaxed);
+    const Table::Moved moved = table.rows().ApplyGradient(
+        batches[g],
+        {.optimizer = table.rows().config().optimizer,
+         .learning_rate = place.learning_rate,
+         .step = place.step},
+        place.ticket);
+    const int64_t rows_skipped = batches[g].rows_skipped() + moved.rows_skipped;
+    LiveTable::Counters& counters = table.counters();
+    counters.pushes.fetch_add(1, std::memory_order_relaxed);
+    counters.rows_changed.fetch_add(moved.rows_changed,
+                                    std::memory_order_relaxed);
+    counters.rows_skipped.fetch_add(rows_skipped, std::memory_order_relaxed);
     for (const size_t position : groups[g].positions) {
-      results[position] = {.rows_changed = rows_changed, .step = place.step};
+      PushResult& result = results[position];
+      result.rows_changed = moved.rows_changed;
+      result.padding_dropped = batches[g].padding_dropped();
+      result.rows_skipped = rows_skipped;
+      result.step = place.step;
     }
   }
   return results;
@@ -397,9 +443,10 @@ absl::Status Engine::WriteRows(LiveTable& table, std::span<const int64_t> ids,
                              table.name(), *twice),
                  "ids.ids");
   }
-  QUIRE_RETURN_IF_ERROR(CheckFinite(kernels_, values, table.dim(), "values"));
   QUIRE_RETURN_IF_ERROR(
-      CheckFinite(kernels_, state, table.rows().state_floats(), "state"));
+      CheckFinite(kernels_, table.rows(), values, table.dim(), "values"));
+  QUIRE_RETURN_IF_ERROR(CheckFinite(kernels_, table.rows(), state,
+                                    table.rows().state_floats(), "state"));
   QUIRE_ASSIGN_OR_RETURN(Ticket ticket,
                          sequencer_.SequenceWrite(table.uid(), table.name()));
   table.rows().WriteRows(ids, values.data(),
@@ -449,10 +496,10 @@ absl::Status Engine::Import::Write(std::span<const float> values,
                              table_->name(), rows),
                  "chunk.values");
   }
-  QUIRE_RETURN_IF_ERROR(
-      CheckFinite(engine_.kernels_, values, dim, "chunk.values"));
-  QUIRE_RETURN_IF_ERROR(
-      CheckFinite(engine_.kernels_, state, state_floats, "chunk.state"));
+  QUIRE_RETURN_IF_ERROR(CheckFinite(engine_.kernels_, table_->rows(), values,
+                                    dim, "chunk.values"));
+  QUIRE_RETURN_IF_ERROR(CheckFinite(engine_.kernels_, table_->rows(), state,
+                                    state_floats, "chunk.state"));
   std::vector<int64_t> ids(static_cast<size_t>(count));
   std::ranges::generate(ids, [this] { return next_id_++; });
   table_->rows().WriteRows(ids, values.data(),

@@ -33,6 +33,7 @@
 #include "kernels/kernels.h"
 #include "quire/v1/admin.pb.h"
 #include "quire/v1/table.pb.h"
+#include "tensor/bags.h"
 
 namespace quire {
 
@@ -49,17 +50,29 @@ struct PushPart {
   TableHandle table;
   // [n]
   std::span<const int64_t> ids;
-  // float32 [n, dim]: its size is right.
+  // float32 [n, dim], or with bags [bags, dim]: its size is right, and so are
+  // those of the bags' arrays.
   ByteRange gradient;
   // In place of the table's, for this push: finite, 0 or more. Parts of one
   // table that bring one bring the same.
-  std::optional<double> learning_rate;
+  std::optional<double> learning_rate = std::nullopt;
+  // The bags of the lookup that this is the gradient of.
+  std::optional<Bags> bags = std::nullopt;
+  // Multiplies what came, before everything: finite.
+  std::optional<double> gradient_scale = std::nullopt;
+  // Of SUM bags with weights.
+  bool return_weight_gradients = false;
 };
 
-// What a push did to the table of one part. Parts of one table get the same.
+// What a push did to the table of one part. Parts of one table get the same,
+// but for the gradients of their weights.
 struct PushResult {
   int64_t rows_changed = 0;
+  int64_t padding_dropped = 0;
+  int64_t rows_skipped = 0;
   int64_t step = 0;
+  // When asked for: [n], from the rows as they were before the push.
+  std::vector<float> weight_gradients;
 };
 
 class Engine {
@@ -116,8 +129,8 @@ class Engine {
       std::span<const PushPart> parts);
 
   // Sets stored rows; each id once.
-  //   values  float32 [n, dim], finite
-  //   state   float32 [n, state_floats], finite; or empty: the state stays
+  //   values  float32 [n, dim], finite unless the table allows others
+  //   state   float32 [n, state_floats], likewise; or empty: the state stays
   absl::Status WriteRows(LiveTable& table, std::span<const int64_t> ids,
                          std::span<const float> values,
                          std::span<const float> state);
@@ -162,8 +175,8 @@ class Engine::Import {
   const LiveTable& table() const { return *table_; }
 
   // The next rows, by id.
-  //   values  float32 [n, dim], finite
-  //   state   float32 [n, state_floats], finite; or empty: initial state
+  //   values  float32 [n, dim], finite unless the table allows others
+  //   state   float32 [n, state_floats], likewise; or empty: initial state
   //   labels  [n], or empty for none
   absl::Status Write(std::span<const float> values,
                      std::span<const float> state,

@@ -32,8 +32,18 @@ absl::Status LiveTable::CheckIds(std::span<const int64_t> ids) const {
 
 void LiveTable::Lookup(std::span<const int64_t> ids, std::byte* out) {
   rows_->Gather(ids, out);
+  CountLookup(ids.size());
+}
+
+void LiveTable::LookupBags(std::span<const int64_t> ids, const Bags& bags,
+                           std::byte* out, int32_t* winners) {
+  rows_->GatherBags(ids, bags, out, winners);
+  CountLookup(ids.size());
+}
+
+void LiveTable::CountLookup(size_t rows) {
   counters_.lookups.fetch_add(1, std::memory_order_relaxed);
-  counters_.rows_looked_up.fetch_add(static_cast<int64_t>(ids.size()),
+  counters_.rows_looked_up.fetch_add(static_cast<int64_t>(rows),
                                      std::memory_order_relaxed);
 }
 

@@ -18,6 +18,7 @@
 #include "quire/v1/table.pb.h"
 #include "table/labels.h"
 #include "table/table.h"
+#include "tensor/bags.h"
 
 namespace quire {
 
@@ -29,6 +30,7 @@ class LiveTable {
     std::atomic<int64_t> rows_looked_up = 0;
     std::atomic<int64_t> pushes = 0;
     std::atomic<int64_t> rows_changed = 0;
+    std::atomic<int64_t> rows_skipped = 0;
   };
 
   // `spec` is normalized; `charge` is for the rows, `budget` for the labels.
@@ -54,6 +56,9 @@ class LiveTable {
 
   // A lookup: checked ids in, rows out, counted. See Table::Gather.
   void Lookup(std::span<const int64_t> ids, std::byte* out);
+  // The same, pooled. See Table::GatherBags.
+  void LookupBags(std::span<const int64_t> ids, const Bags& bags,
+                  std::byte* out, int32_t* winners);
 
   // --- Initial rows ---
 
@@ -68,6 +73,8 @@ class LiveTable {
   bool abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
 
  private:
+  void CountLookup(size_t rows);
+
   // Constant after construction.
   const TableUid uid_;
   const v1::TableSpec spec_;

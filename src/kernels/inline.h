@@ -8,3 +8,6 @@
 // always_inline has a second reason: gcc 12 at -O2 deletes calls of a function
 // that does nothing but prefetch.
 #define QUIRE_KERNEL_INLINE static inline __attribute__((always_inline))
+
+// The same for a member function.
+#define QUIRE_KERNEL_METHOD __attribute__((always_inline)) inline

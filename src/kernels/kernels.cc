@@ -1,5 +1,6 @@
 #include "kernels/kernels.h"
 
+#include <algorithm>
 #include <cstring>
 #include <initializer_list>
 
@@ -22,6 +23,10 @@ bool RunsAvx512() {
 }
 
 }  // namespace
+
+size_t StepScratchFloats(size_t dim, size_t state_floats) {
+  return std::max(kStepFloats, dim + state_floats) + dim;
+}
 
 const Kernels& ScalarKernels() { return ScalarTable(); }
 

@@ -17,35 +17,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/norm.h"
+#include "kernels/steps.h"
 #include "kernels/stripes.h"
 
 namespace quire::kernels {
-
-// What a push changes of one row.
-struct RowUpdate {
-  float* values;              // [dim], aligned to 4
-  float* state;               // [state floats], aligned to 4; null if none
-  const std::byte* gradient;  // float32 [dim], aligned to nothing
-};
-
-// torch.optim.SGD without momentum:  w = fma(-lr, g, w)
-struct SgdStep {
-  float negative_lr;
-};
-
-// torch.optim.Adagrad, dense form; state [dim]:
-//   h = fma(g, g, h);  w = w + (-clr * g) / (sqrt(h) + eps)
-struct AdagradStep {
-  float negative_clr;
-  float eps;
-};
-
-// FBGEMM's exact row-wise Adagrad; state [1]:
-//   h = h + sum(g * g) / dim;  w = fma(-(lr / (sqrt(h) + eps)), g, w)
-struct RowwiseAdagradStep {
-  float lr;
-  float eps;
-};
 
 // What initial values are drawn from. Element d of row `id` comes from Philox
 // block d / 4: counter {block, 0, id's low half, id's high half}, key = seed.
@@ -71,9 +47,14 @@ struct Kernels {
   //   floats  [count], aligned to nothing
   size_t (*first_non_finite)(const std::byte* floats, size_t count);
 
-  // sum[i] = sum[i] + x[i].
+  // sum[i] = fma(x[i], scale, sum[i]).
   //   x  [count], aligned to nothing
-  void (*add)(float* sum, const std::byte* x, size_t count);
+  void (*add_scaled)(float* sum, const std::byte* x, float scale, size_t count);
+
+  // sum[i] = sum[i] + x[i], where winners[i] == position.
+  //   x  [count], aligned to nothing
+  void (*add_where)(float* sum, const std::byte* x, const int32_t* winners,
+                    int32_t position, size_t count);
 
   // Copies rows, each whole. rows[count, count + ahead) are those that the
   // next call will copy: they are prefetched.
@@ -82,21 +63,47 @@ struct Kernels {
   void (*gather)(const float* const* rows, size_t count, size_t ahead,
                  size_t dim, Stripes* stripes, std::byte* out);
 
+  // The same, and each copy is renormalised; the rows are not.
+  void (*gather_renormed)(const float* const* rows, size_t count, size_t ahead,
+                          size_t dim, Stripes* stripes, const Renorm& renorm,
+                          std::byte* out);
+
+  // Adds rows to a bag's sum, one after the other.
+  //   rows     [count, dim]
+  //   weights  [count], or null for all 1
+  //   fused    whether a weighted row is added with one rounding or two
+  void (*pool_sum)(float* sum, const float* rows, const float* weights,
+                   bool fused, size_t count, size_t dim);
+
+  // Takes rows into a bag's maximum. Of equal elements the first stays.
+  //   largest    [dim]; if `is_first`, of no rows so far
+  //   winners    [dim]: the position of the row that holds each element
+  //   positions  [count]: of the rows
+  void (*pool_max)(float* largest, int32_t* winners, const float* rows,
+                   const int32_t* positions, size_t count, bool is_first,
+                   size_t dim);
+
+  // x[i] = x[i] / divisor.
+  void (*divide)(float* x, float divisor, size_t count);
+
   // Copies rows[i] <- in[i, dim], each under its stripe.
   void (*scatter)(float* const* rows, size_t count, size_t dim,
                   Stripes* stripes, const std::byte* in);
 
-  // One optimizer step of each row; no row twice, and the caller is the only
-  // writer of these rows. rows[count, count + ahead) are prefetched. Before it
-  // is used, -0.0 in a gradient becomes +0.0, as torch's sum from zero makes
-  // it.
-  void (*sgd)(const RowUpdate* rows, size_t count, size_t ahead, size_t dim,
-              Stripes* stripes, SgdStep step);
-  void (*adagrad)(const RowUpdate* rows, size_t count, size_t ahead, size_t dim,
-                  Stripes* stripes, AdagradStep step);
-  void (*rowwise_adagrad)(const RowUpdate* rows, size_t count, size_t ahead,
-                          size_t dim, Stripes* stripes,
-                          RowwiseAdagradStep step);
+  // One optimizer step of each row. Returns how many rows were left as they
+  // were, because their new bytes were not finite.
+  size_t (*sgd)(const StepBatch&, const SgdStep&);
+  size_t (*adagrad)(const StepBatch&, const AdagradStep&);
+  size_t (*sparse_adam)(const StepBatch&, const SparseAdamStep&);
+  size_t (*adam)(const StepBatch&, const AdamStep&);
+  size_t (*rowwise_adagrad)(const StepBatch&, const RowwiseAdagradStep&);
+  size_t (*rowwise_rmsprop)(const StepBatch&, const RowwiseRmspropStep&);
+  size_t (*partial_rowwise_adam)(const StepBatch&,
+                                 const PartialRowwiseAdamStep&);
+  size_t (*lamb)(const StepBatch&, const LambStep&);
+  size_t (*partial_rowwise_lamb)(const StepBatch&, const LambStep&);
+  size_t (*lars_sgd)(const StepBatch&, const LarsSgdStep&);
+  size_t (*ftrl)(const StepBatch&, const FtrlStep&);
 
   // Initial values of one row; the caller is alone with it.
   //   out  [dim]

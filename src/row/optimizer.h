@@ -1,8 +1,6 @@
 // How a row is trained: one rule per optimizer, one entry per rule.
 //
-// To add one: its formula in kernels (rows.inc and Kernels), its entry in
-// optimizer.cc, its message in proto/quire/v1/table.proto and the reading of
-// that message in engine/table_spec.cc.
+// docs/OPTIMIZERS.md says how to add one.
 
 #pragma once
 
@@ -59,10 +57,12 @@ struct Optimizer {
   bool all_rows = false;
   WeightDecayMode weight_decay_mode = WeightDecayMode::kNone;
 
-  // Floats of state beside each row of `dim` values; 0 for none.
+  // Floats of state beside each row of `dim` values; 0 for none. What they are
+  // and in which order: docs/OPTIMIZERS.md.
   int64_t StateFloats(int64_t dim) const;
-  // What every float of a new row's state is.
-  float InitialState() const;
+  // Writes the state of a new row of `dim` values.
+  //   state  [StateFloats(dim)]
+  void FillInitialState(std::span<float> state, int64_t dim) const;
   // "sgd"
   std::string_view name() const;
 };
@@ -74,11 +74,9 @@ struct OptimizerStep {
   // The table's step count, this push included: 1 on the first.
   int64_t step = 1;
 
-  // Steps rows[0, size - ahead), and prefetches the `ahead` rows behind them.
-  // The caller is the only writer of these rows.
-  void Apply(const kernels::Kernels& kernels, kernels::Stripes& stripes,
-             std::span<const kernels::RowUpdate> rows, size_t ahead,
-             int64_t dim) const;
+  // Steps the rows of a batch, whose rules for all optimizers are set; returns
+  // how many were left as they were (kernels::StepBatch).
+  size_t Apply(const kernels::Kernels& kernels, kernels::StepBatch batch) const;
 };
 
 }  // namespace quire

@@ -4,6 +4,10 @@
 // summed in request order, in float32, as nn.Embedding's dense backward does
 // (SEMANTICS D3), and its row then moves once. Gradients of ids that occur
 // once are not copied: they are read where the message holds them.
+//
+// In this order (RULINGS 2): gradient_scale; finite check; padding is dropped;
+// sum, each occurrence by its bag's scale and, if the table wants it, over the
+// number of its id's occurrences; finite check of the sums; clip.
 
 #pragma once
 
@@ -13,29 +17,22 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "base/byte_range.h"
 #include "kernels/kernels.h"
+#include "table/gradient_rows.h"
+#include "table/table_config.h"
 
 namespace quire {
-
-// Gradients of some rows, as a request brings them. A push has one part for
-// each time that it names the table.
-struct GradientPart {
-  // [n], each in [0, num_embeddings).
-  std::span<const int64_t> ids;
-  // float32 [n, dim]
-  ByteRange gradient;
-};
 
 // Owns the sums and the copies of rows that were cut; views the rest, which
 // must outlive it. One thread at a time.
 class GradientBatch {
  public:
-  // INVALID_ARGUMENT (NON_FINITE) for a NaN or an infinity in what came or in
-  // a sum; the message says at which place, the field is "gradient" of the
-  // part at fault, whose index goes to *bad_part.
+  // INVALID_ARGUMENT for winners that are not of their bag and, if the table's
+  // policy is to reject, NON_FINITE for a NaN or an infinity in what came or in
+  // a sum; the message says at which place, the field is of the part at fault,
+  // whose index goes to *bad_part.
   static absl::StatusOr<GradientBatch> Make(std::span<const GradientPart> parts,
-                                            int64_t dim,
+                                            const TableConfig& config,
                                             const kernels::Kernels& kernels,
                                             size_t* bad_part);
 
@@ -44,20 +41,22 @@ class GradientBatch {
   // What each of them moves by: float32 [dim], aligned to nothing: [n].
   std::span<const std::byte* const> gradients() const { return gradients_; }
 
- private:
-  GradientBatch() = default;
+  // Occurrences of the padding id, which were dropped.
+  int64_t padding_dropped() const { return padding_dropped_; }
+  // Occurrences, and sums, that SKIP_ROW dropped.
+  int64_t rows_skipped() const { return rows_skipped_; }
 
-  absl::Status Locate(std::span<const GradientPart> parts, int64_t dim,
-                      const kernels::Kernels& kernels, size_t* bad_part);
-  std::vector<uint32_t> Deduplicate(std::span<const GradientPart> parts);
-  absl::Status SumDuplicates(const std::vector<uint32_t>& unique_of,
-                             int64_t dim, const kernels::Kernels& kernels);
+ private:
+  class Maker;
+  GradientBatch() = default;
 
   std::vector<int64_t> ids_;
   std::vector<const std::byte*> gradients_;
-  // Rows that were cut between two pieces of the message.
-  std::vector<std::unique_ptr<std::byte[]>> whole_rows_;
-  // Sums of ids that occur more than once: [sums, dim].
+  int64_t padding_dropped_ = 0;
+  int64_t rows_skipped_ = 0;
+
+  GradientRows rows_;
+  // Of ids that occur more than once, or are scaled or clipped: [sums, dim].
   std::unique_ptr<float[]> sums_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "base/faults.h"
+
 namespace quire {
 namespace {
 
@@ -22,10 +24,20 @@ void Shard::ReadRow(int64_t slot, float* values, float* state) const {
   kernels::UnlockStripe(stripe);
 }
 
-void Shard::Writer::Apply(const GradientChange& change) {
+size_t Shard::Writer::Apply(const GradientChange& change) {
   const RowLayout& layout = shard_.layout_;
-  change.step.Apply(*layout.kernels, *layout.stripes, change.rows, change.ahead,
-                    layout.dim);
+  const bool renorm = layout.renorm && !QUIRE_FAULT("renorm_not_stored");
+  return change.step.Apply(
+      *layout.kernels,
+      {.rows = change.rows.data(),
+       .count = change.rows.size() - change.ahead,
+       .ahead = change.ahead,
+       .dim = static_cast<size_t>(layout.dim),
+       .state_floats = static_cast<size_t>(layout.state_floats),
+       .stripes = layout.stripes,
+       .scratch = change.scratch,
+       .keep_finite = layout.keep_finite,
+       .renorm = renorm ? &*layout.renorm : nullptr});
 }
 
 void Shard::Writer::Apply(const RowChange& change) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "base/ids.h"
@@ -24,15 +25,26 @@ struct RowLayout {
   int64_t state_floats = 0;
   const kernels::Kernels* kernels = nullptr;
   kernels::Stripes* stripes = nullptr;
+  // A row whose new bytes would not be finite is left as it was.
+  bool keep_finite = true;
+  // A row's value is the stored row, renormalised.
+  std::optional<kernels::Renorm> renorm;
+
+  size_t ScratchFloats() const {
+    return kernels::StepScratchFloats(static_cast<size_t>(dim),
+                                      static_cast<size_t>(state_floats));
+  }
 };
 
 // A step of some rows of a shard.
-//   rows   no row twice; the last `ahead` of them are the next shard's, which
-//          are prefetched
+//   rows     no row twice; the last `ahead` of them are the next shard's, which
+//            are prefetched
+//   scratch  RowLayout::ScratchFloats() floats
 struct GradientChange {
   const OptimizerStep& step;
   std::span<const kernels::RowUpdate> rows;
   size_t ahead = 0;
+  float* scratch = nullptr;
 };
 
 // New bytes for one row of a shard.
@@ -86,7 +98,8 @@ class QUIRE_SCOPED_CAPABILITY Shard::Writer {
   Writer& operator=(const Writer&) = delete;
 
   // Changes rows of this shard: nothing else does, once a table serves.
-  void Apply(const GradientChange& change);
+  // Returns how many rows were left as they were: RowLayout::keep_finite.
+  size_t Apply(const GradientChange& change);
   void Apply(const RowChange& change);
 
  private:

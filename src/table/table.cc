@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/faults.h"
 #include "base/status.h"
+#include "row/renorm.h"
 
 namespace quire {
 namespace {
@@ -41,6 +43,10 @@ absl::StatusOr<std::unique_ptr<Table>> Table::Make(
       .state_floats = config.optimizer.StateFloats(config.dim),
       .kernels = &kernels,
       .stripes = &stripes,
+      .keep_finite = config.non_finite_policy != NonFinitePolicy::kAllow,
+      .renorm = config.max_norm ? std::optional(RenormOf(*config.max_norm,
+                                                         config.norm_type))
+                                : std::nullopt,
   };
   QUIRE_ASSIGN_OR_RETURN(Pages values,
                          Pages::Map(static_cast<size_t>(ValueBytes(config))));
@@ -78,17 +84,22 @@ void Table::FillShard(ShardId shard, bool initial_values) {
   populate(state_, layout_.state_floats);
 
   const Shard& rows = shards_[static_cast<size_t>(shard)];
-  const float initial_state = config_.optimizer.InitialState();
-  if (initial_state != 0.0f) {
-    std::fill_n(rows.StateAt(0), slot_count_ * layout_.state_floats,
-                initial_state);
+  // Fresh pages are zeros, which is most optimizers' initial state.
+  for (int64_t slot = 0;
+       config_.optimizer.initial_accumulator_value != 0.0 && slot < slot_count_;
+       ++slot) {
+    config_.optimizer.FillInitialState(
+        {rows.StateAt(slot), static_cast<size_t>(layout_.state_floats)},
+        layout_.dim);
   }
   if (!initial_values) {
     return;
   }
   for (int64_t slot = 0; slot < slot_count_; ++slot) {
     const int64_t id = placement_.IdAt(shard, slot);
-    if (id < config_.num_embeddings) {
+    // torch.nn.Embedding: the padding row is born as zeros.
+    if (id < config_.num_embeddings &&
+        (id != config_.padding_idx || QUIRE_FAULT("padding_row_not_zero"))) {
       config_.initializer.Fill(*layout_.kernels, id, rows.ValuesAt(slot),
                                layout_.dim);
     }
@@ -99,6 +110,23 @@ std::optional<size_t> Table::FirstBadId(std::span<const int64_t> ids) const {
   const size_t bad = layout_.kernels->first_out_of_range(
       ids.data(), ids.size(), config_.num_embeddings);
   return bad < ids.size() ? std::optional(bad) : std::nullopt;
+}
+
+void Table::GatherPointers(const float* const* rows, size_t count, size_t ahead,
+                           std::byte* out) const {
+  const auto dim = static_cast<size_t>(layout_.dim);
+  if (layout_.renorm) {
+    layout_.kernels->gather_renormed(rows, count, ahead, dim, layout_.stripes,
+                                     *layout_.renorm, out);
+  } else {
+    layout_.kernels->gather(rows, count, ahead, dim, layout_.stripes, out);
+  }
+  if (QUIRE_FAULT("copy_through_addition")) {
+    const std::vector<float> zeros(count * dim);
+    layout_.kernels->add_scaled(
+        reinterpret_cast<float*>(out),
+        reinterpret_cast<const std::byte*>(zeros.data()), 1.0f, count * dim);
+  }
 }
 
 void Table::Gather(std::span<const int64_t> ids, std::byte* out) const {
@@ -114,8 +142,7 @@ void Table::Gather(std::span<const int64_t> ids, std::byte* out) const {
     }
     const size_t count = std::min(held, kGatherRows);
     const size_t ahead = held - count;
-    layout_.kernels->gather(rows.data(), count, ahead, dim, layout_.stripes,
-                            out + done * dim * sizeof(float));
+    GatherPointers(rows.data(), count, ahead, out + done * dim * sizeof(float));
     std::copy_n(rows.begin() + static_cast<ptrdiff_t>(count), ahead,
                 rows.begin());
     held = ahead;
@@ -129,6 +156,19 @@ void Table::ReadRows(std::span<const int64_t> ids, float* values,
     ShardOf(id).ReadRow(placement_.SlotOf(id), values, state);
     values += layout_.dim;
     state += state == nullptr ? 0 : layout_.state_floats;
+  }
+}
+
+void Table::MakeValues(std::span<float> rows) const {
+  if (!layout_.renorm) {
+    return;
+  }
+  const auto dim = static_cast<size_t>(layout_.dim);
+  std::vector<float> value(dim);
+  for (size_t begin = 0; begin < rows.size(); begin += dim) {
+    const float* row = rows.data() + begin;
+    GatherPointers(&row, 1, 0, reinterpret_cast<std::byte*>(value.data()));
+    std::ranges::copy(value, rows.begin() + static_cast<ptrdiff_t>(begin));
   }
 }
 
@@ -147,8 +187,15 @@ Table::ByShard Table::SortByShard(std::span<const int64_t> ids) const {
   return sorted;
 }
 
-void Table::ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
-                          Ticket ticket) {
+Table::Moved Table::ApplyGradient(const GradientBatch& batch,
+                                  const OptimizerStep& step, Ticket ticket) {
+  return config_.optimizer.all_rows && !QUIRE_FAULT("scope_ignored")
+             ? StepAllRows(batch, step, ticket)
+             : StepTouchedRows(batch, step, ticket);
+}
+
+Table::Moved Table::StepTouchedRows(const GradientBatch& batch,
+                                    const OptimizerStep& step, Ticket ticket) {
   const std::span<const int64_t> ids = batch.ids();
   const ByShard sorted = SortByShard(ids);
   auto rows = std::make_unique_for_overwrite<kernels::RowUpdate[]>(ids.size());
@@ -159,17 +206,67 @@ void Table::ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
         .state = state_base_ + row * layout_.state_floats,
         .gradient = batch.gradients()[i]};
   }
+  const auto scratch =
+      std::make_unique_for_overwrite<float[]>(layout_.ScratchFloats());
+  size_t skipped = 0;
   for (size_t shard = 0; shard < shards_.size(); ++shard) {
     const size_t begin = sorted.begin[shard];
     const size_t end = sorted.begin[shard + 1];
     Shard::Writer writer(shards_[shard], ticket);
     if (begin < end) {
       const size_t ahead = std::min(ids.size() - end, kernels::kPrefetchRows);
-      writer.Apply(GradientChange{.step = step,
-                                  .rows = {&rows[begin], end - begin + ahead},
-                                  .ahead = ahead});
+      skipped += writer.Apply({.step = step,
+                               .rows = {&rows[begin], end - begin + ahead},
+                               .ahead = ahead,
+                               .scratch = scratch.get()});
     }
   }
+  return {.rows_changed = static_cast<int64_t>(ids.size() - skipped),
+          .rows_skipped = static_cast<int64_t>(skipped)};
+}
+
+// Rows that the push does not name have a gradient of zeros, as in torch's
+// dense step; so has the padding row.
+Table::Moved Table::StepAllRows(const GradientBatch& batch,
+                                const OptimizerStep& step, Ticket ticket) {
+  const std::span<const int64_t> ids = batch.ids();
+  const ByShard sorted = SortByShard(ids);
+  std::vector<size_t> order(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    order[sorted.PlaceOf(i)] = i;
+  }
+  const auto zeros =
+      std::make_unique<float[]>(static_cast<size_t>(layout_.dim));
+  const auto* no_gradient = reinterpret_cast<const std::byte*>(zeros.get());
+  const auto scratch =
+      std::make_unique_for_overwrite<float[]>(layout_.ScratchFloats());
+  std::vector<kernels::RowUpdate> rows;
+  Moved moved;
+  for (size_t shard = 0; shard < shards_.size(); ++shard) {
+    const auto first_slot = static_cast<int64_t>(shard) * slot_count_;
+    rows.clear();
+    // Ids ascend with slots: those that do not exist come last.
+    for (int64_t slot = 0;
+         slot < slot_count_ &&
+         placement_.IdAt(ShardId{static_cast<uint32_t>(shard)}, slot) <
+             config_.num_embeddings;
+         ++slot) {
+      const int64_t row = first_slot + slot;
+      rows.push_back({.values = value_base_ + row * layout_.dim,
+                      .state = state_base_ + row * layout_.state_floats,
+                      .gradient = no_gradient});
+    }
+    for (size_t p = sorted.begin[shard]; p < sorted.begin[shard + 1]; ++p) {
+      const auto slot = static_cast<size_t>(placement_.SlotOf(ids[order[p]]));
+      rows[slot].gradient = batch.gradients()[order[p]];
+    }
+    Shard::Writer writer(shards_[shard], ticket);
+    const size_t skipped = writer.Apply(
+        {.step = step, .rows = rows, .ahead = 0, .scratch = scratch.get()});
+    moved.rows_skipped += static_cast<int64_t>(skipped);
+    moved.rows_changed += std::ssize(rows) - static_cast<int64_t>(skipped);
+  }
+  return moved;
 }
 
 void Table::WriteRows(std::span<const int64_t> ids, const float* values,

@@ -23,37 +23,13 @@
 #include "base/memory.h"
 #include "base/placement.h"
 #include "kernels/kernels.h"
-#include "row/initializer.h"
 #include "row/optimizer.h"
 #include "table/gradient_batch.h"
 #include "table/shard.h"
+#include "table/table_config.h"
+#include "tensor/bags.h"
 
 namespace quire {
-
-// What a push does with NaN and infinity. RULINGS 2.
-enum class NonFinitePolicy : uint8_t { kReject, kSkipRow, kAllow };
-
-// The bound on a push's gradients, once duplicates are summed.
-struct GradientClip {
-  enum class Kind : uint8_t { kNone, kValue, kRowNorm, kPushNorm };
-  Kind kind = Kind::kNone;
-  double bound = 0.0;
-};
-
-struct TableConfig {
-  int64_t num_embeddings = 0;  // rows
-  int64_t dim = 0;             // floats in a row
-  int32_t shard_count = 0;     // a power of two
-  Initializer initializer;
-  Optimizer optimizer;
-  // torch.nn.Embedding's; padding_idx in [0, num_embeddings).
-  std::optional<int64_t> padding_idx;
-  std::optional<double> max_norm;
-  double norm_type = 2.0;
-  bool scale_grad_by_freq = false;
-  NonFinitePolicy non_finite_policy = NonFinitePolicy::kReject;
-  GradientClip clip;
-};
 
 class Table {
  public:
@@ -75,20 +51,43 @@ class Table {
   // The position of the first id that is not of this table, or nullopt.
   std::optional<size_t> FirstBadId(std::span<const int64_t> ids) const;
 
-  // Copies rows in the order of `ids`; each is whole.
+  // Copies the values of rows in the order of `ids`: what is stored, or with
+  // max_norm what it renormalises to. Each row is whole.
   //   ids  int64   [n]       each in [0, num_embeddings)
   //   out  float32 [n, dim]  aligned to nothing
   void Gather(std::span<const int64_t> ids, std::byte* out) const;
 
-  // Copies rows and their optimizer state, both as of one moment.
+  // The values of rows, pooled. Padding is passed over.
+  //   ids      int64   [n]
+  //   out      float32 [bags, dim]  aligned to nothing
+  //   winners  int32   [bags, dim], or null: see Bags::winners
+  void GatherBags(std::span<const int64_t> ids, const Bags& bags,
+                  std::byte* out, int32_t* winners) const;
+
+  // The gradient of the weights of SUM bags: of each id's, the product of its
+  // row's value and its bag's gradient; 0 for padding.
+  //   part  with bags
+  //   out   [n]
+  void WeightGradients(const GradientPart& part, std::span<float> out) const;
+
+  // Copies stored rows and their optimizer state, both as of one moment.
   //   values  float32 [n, dim]
   //   state   float32 [n, state_floats], or null
   void ReadRows(std::span<const int64_t> ids, float* values,
                 float* state) const;
+  // Copies of stored rows become their values: what Gather gives.
+  //   rows  float32 [n, dim]
+  void MakeValues(std::span<float> rows) const;
 
-  // A push, as one step of every id in `batch`.
-  void ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
-                     Ticket ticket);
+  // A push, as one step of every id in `batch`, or of every row of the table if
+  // the optimizer wants that. Returns how many rows moved, and how many were
+  // left as they were because their new bytes were not finite.
+  struct Moved {
+    int64_t rows_changed = 0;
+    int64_t rows_skipped = 0;
+  };
+  Moved ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
+                      Ticket ticket);
 
   // New bytes for rows; of an id that is there twice, the last.
   //   values  float32 [n, dim]
@@ -120,6 +119,11 @@ class Table {
   };
   ByShard SortByShard(std::span<const int64_t> ids) const;
 
+  Moved StepTouchedRows(const GradientBatch& batch, const OptimizerStep& step,
+                        Ticket ticket);
+  Moved StepAllRows(const GradientBatch& batch, const OptimizerStep& step,
+                    Ticket ticket);
+
   // A row's number among all rows of the table's memory.
   int64_t RowIndex(size_t shard, int64_t id) const {
     return static_cast<int64_t>(shard) * slot_count_ + placement_.SlotOf(id);
@@ -131,6 +135,11 @@ class Table {
   const Shard& ShardOf(int64_t id) const {
     return shards_[static_cast<size_t>(placement_.ShardOf(id))];
   }
+  // Copies rows[0, count), or what they renormalise to; those behind are
+  // prefetched.
+  void GatherPointers(const float* const* rows, size_t count, size_t ahead,
+                      std::byte* out) const;
+
   const float* RowOf(int64_t id) const {
     const size_t shard = static_cast<size_t>(placement_.ShardOf(id));
     return value_base_ + RowIndex(shard, id) * layout_.dim;
