@@ -287,6 +287,8 @@ absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
     v1::TableGradientResult& table = *response.add_tables();
     table.set_table_uid(UidBytes(parts[i].table->uid()));
     table.set_rows_changed(results[i].rows_changed);
+    table.set_padding_dropped(results[i].padding_dropped);
+    table.set_rows_skipped(results[i].rows_skipped);
     table.set_step(results[i].step);
   }
   return response;

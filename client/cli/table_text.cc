@@ -47,6 +47,18 @@ void AddRules(const v1::TableSpec& spec, TextTable& text) {
   }
 }
 
+std::string PushesText(const v1::Table& table) {
+  const v1::TableStats& stats = table.stats();
+  const std::string skipped =
+      stats.rows_skipped() > 0
+          ? fmt::format(", {} skipped",
+                        FormatCount(stats.rows_skipped(), "row"))
+          : "";
+  return fmt::format("{}, {} changed{}; step {}", FormatCount(stats.pushes()),
+                     FormatCount(stats.rows_changed(), "row"), skipped,
+                     FormatCount(table.step()));
+}
+
 std::string ListJson(std::span<const v1::Table> tables, OutputFormat output) {
   std::string lines;
   Json list = Json::array();
@@ -126,10 +138,7 @@ std::string TableText(const v1::Table& table) {
   text.AddRow(
       {"lookups", fmt::format("{}, {}", FormatCount(stats.lookups()),
                               FormatCount(stats.rows_looked_up(), "row"))});
-  text.AddRow({"pushes", fmt::format("{}, {} changed; step {}",
-                                     FormatCount(stats.pushes()),
-                                     FormatCount(stats.rows_changed(), "row"),
-                                     FormatCount(table.step()))});
+  text.AddRow({"pushes", PushesText(table)});
   text.AddRow({"uid", ToHex(table.uid())});
   return text.Text();
 }

@@ -49,6 +49,25 @@ class ApplyTest(RowsCase):
         self.assertEqual(self.quire("apply", "summed", 4, "--fill", 1),
                          "1 row changed; step 2\n")
 
+    def test_what_was_dropped_and_skipped_is_told_where_it_happened(self):
+        self.create("told", "--padding-idx", 0, "--non-finite", "skip_row")
+        gradient = numpy.ones((4, 3), numpy.float32)
+        gradient[1, 1] = numpy.nan
+        numpy.save(self.dir / "told.npy", gradient)
+
+        printed = self.quire("apply", "told", 0, 1, 2, 0, "-g", "told.npy")
+
+        self.assertEqual(printed, "1 row changed, 2 padding gradients dropped, "
+                         "1 row skipped (not finite); step 1\n")
+        numpy.testing.assert_array_equal(self.rows("told")[:3],
+                                         [[0] * 3, [0] * 3, [-0.5] * 3])
+        as_json = json.loads(self.quire("apply", "told", 0, "--fill", 1,
+                                        "-o", "json"))
+        self.assertEqual((as_json["rows_changed"], as_json["padding_dropped"],
+                          as_json["rows_skipped"]), (0, 1, 0))
+        self.assertRegex(self.quire("table", "describe", "told"),
+                         r"\npushes +2, 1 row changed, 1 row skipped; step 2\n")
+
     def test_ids_and_gradient_may_come_from_files_and_standard_input(self):
         self.create("filed")
         ids = numpy.array([[1, 2], [3, 4]])

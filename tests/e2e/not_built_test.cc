@@ -322,7 +322,7 @@ TEST_F(NotBuiltTest, EveryFieldOfTheOtherRequestsIsBuiltOrRefusedByName) {
          Union({kRef, {"learning_rate", "frozen"}}));
   Probes("TableService/DropTable", v1::DropTableRequest(), kRef);
   Probes("TableService/ReadRows", OfTable<v1::ReadRowsRequest>(),
-         Union({kRef, kIds}));
+         Union({kRef, kIds, {"values"}}));
   Probes("TableService/WriteRows", OfTable<v1::WriteRowsRequest>(),
          Union({kRef, kIds, TensorAt("values"), TensorAt("state")}));
   Probes("TableService/SetLabels", OfTable<v1::SetLabelsRequest>(),
