@@ -25,7 +25,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "bench/unlocked_kernels.h"
+#include "bench/plain_step.h"
 #include "kernels/kernels.h"
 
 namespace quire::kernels {
@@ -88,7 +88,7 @@ Floats Allocate(size_t count, float value) {
 
 struct World {
   Floats values = Allocate(kRows * kDim, 1.0f);
-  Floats state = Allocate(kRows * kDim, 0.1f);
+  Floats state = Allocate(2 * kRows * kDim, 0.1f);
   Floats message = Allocate(kIds * kDim, 0.001f);
   std::unique_ptr<Stripes> stripes = std::make_unique<Stripes>();
 
@@ -180,40 +180,64 @@ void BM_Gather(benchmark::State& state, const Kernels* kernels, Skew skew) {
   Report(state, kRowBytes);
 }
 
-// `push(rows)` changes rows[0, kIds).
-template <typename Push>
-void Step(benchmark::State& state, Skew skew, size_t state_floats, Push push) {
+// Steps rows of `state_floats` each by one kernel of a table.
+template <typename Numbers>
+void Step(benchmark::State& state, const Kernels* table, Skew skew,
+          size_t state_floats,
+          size_t (*Kernels::*step)(const StepBatch&, const Numbers&),
+          const Numbers& numbers) {
   const std::vector<RowUpdate> rows = PushRows(skew, state_floats);
+  std::vector<float> scratch(StepScratchFloats(kDim, state_floats));
   size_t batch = 0;
   for (auto _ : state) {
-    push(&rows[batch * kIds]);
+    (table->*step)({.rows = &rows[batch * kIds],
+                    .count = kIds,
+                    .ahead = kPrefetchRows,
+                    .dim = kDim,
+                    .state_floats = state_floats,
+                    .stripes = TheWorld().stripes.get(),
+                    .scratch = scratch.data()},
+                   numbers);
     benchmark::ClobberMemory();
     batch = (batch + 1) % (kBatches - 1);
   }
   Report(state, kRowBytes);
 }
 
-void BM_Sgd(benchmark::State& state, const Kernels* kernels, Skew skew) {
-  Step(state, skew, 0, [&](const RowUpdate* rows) {
-    kernels->sgd(rows, kIds, kPrefetchRows, kDim, TheWorld().stripes.get(),
-                 {.negative_lr = -0.01f});
-  });
+void BM_Sgd(benchmark::State& state, const Kernels* table, Skew skew) {
+  Step(state, table, skew, 0, &Kernels::sgd, {.negative_lr = -0.01f});
 }
 
-void BM_Adagrad(benchmark::State& state, const Kernels* kernels, Skew skew) {
-  Step(state, skew, kDim, [&](const RowUpdate* rows) {
-    kernels->adagrad(rows, kIds, kPrefetchRows, kDim, TheWorld().stripes.get(),
-                     {.negative_clr = -0.01f, .eps = 1e-10f});
-  });
+void BM_Adagrad(benchmark::State& state, const Kernels* table, Skew skew) {
+  Step(state, table, skew, kDim, &Kernels::adagrad,
+       {.negative_clr = -0.01f, .eps = 1e-10f});
 }
 
-void BM_RowwiseAdagrad(benchmark::State& state, const Kernels* kernels,
+void BM_RowwiseAdagrad(benchmark::State& state, const Kernels* table,
                        Skew skew) {
-  Step(state, skew, 1, [&](const RowUpdate* rows) {
-    kernels->rowwise_adagrad(rows, kIds, kPrefetchRows, kDim,
-                             TheWorld().stripes.get(),
-                             {.lr = 0.01f, .eps = 1e-8f});
-  });
+  Step(state, table, skew, 1, &Kernels::rowwise_adagrad,
+       {.lr = 0.01f, .eps = 1e-8f});
+}
+
+void BM_SparseAdam(benchmark::State& state, const Kernels* table, Skew skew) {
+  Step(state, table, skew, 2 * kDim, &Kernels::sparse_adam,
+       {.one_minus_beta1 = 0.1f,
+        .one_minus_beta2 = 0.001f,
+        .negative_step_size = -0.001f,
+        .eps = 1e-8f});
+}
+
+// The ceiling of row-wise Adagrad: no lock, no look at what comes out.
+void BM_PlainRowwiseAdagrad(benchmark::State& state, Skew skew) {
+  const std::vector<RowUpdate> rows = PushRows(skew, 1);
+  size_t batch = 0;
+  for (auto _ : state) {
+    bench::StepPlainly(&rows[batch * kIds], kIds, kDim,
+                       {.lr = 0.01f, .eps = 1e-8f});
+    benchmark::ClobberMemory();
+    batch = (batch + 1) % (kBatches - 1);
+  }
+  Report(state, kRowBytes);
 }
 
 template <typename Fill>
@@ -284,7 +308,8 @@ void RegisterTable(const Kernels* table) {
     for (auto [name, run] :
          {std::pair("Gather", &BM_Gather), std::pair("Sgd", &BM_Sgd),
           std::pair("Adagrad", &BM_Adagrad),
-          std::pair("RowwiseAdagrad", &BM_RowwiseAdagrad)}) {
+          std::pair("RowwiseAdagrad", &BM_RowwiseAdagrad),
+          std::pair("SparseAdam", &BM_SparseAdam)}) {
       benchmark::RegisterBenchmark((NameOf(name, table->name) + tail).c_str(),
                                    run, table, skew);
     }
@@ -303,9 +328,13 @@ const bool registered = [] {
     benchmark::RegisterBenchmark(
         (NameOf("PlainGather", "none") + "/skew:" + NameOf(skew)).c_str(),
         BM_PlainGather, skew);
+    benchmark::RegisterBenchmark(
+        (NameOf("PlainRowwiseAdagrad", "none") + "/skew:" + NameOf(skew))
+            .c_str(),
+        BM_PlainRowwiseAdagrad, skew);
   }
   for (const Kernels* table :
-       {&ScalarKernels(), Avx2Kernels(), Avx512Kernels(), &UnlockedKernels()}) {
+       {&ScalarKernels(), Avx2Kernels(), Avx512Kernels()}) {
     if (table != nullptr) {
       RegisterTable(table);
     }

@@ -66,8 +66,10 @@ class Push {
 
   GradientBatch Make() const {
     size_t bad_part = 0;
-    return *GradientBatch::Make({&part_, 1}, static_cast<int64_t>(kW4.dim),
-                                kernels::BestKernels(), &bad_part);
+    static const TableConfig config = {.num_embeddings = kRows,
+                                       .dim = static_cast<int64_t>(kW4.dim)};
+    return *GradientBatch::Make({&part_, 1}, config, kernels::BestKernels(),
+                                &bad_part);
   }
 
  private:

@@ -103,7 +103,7 @@ class TablePair {
                                  .gradient = ByteRange(message_bytes_)};
       size_t bad_part = 0;
       pushes_.push_back(*GradientBatch::Make(
-          {&part, 1}, ConfigOf().dim, kernels::BestKernels(), &bad_part));
+          {&part, 1}, ConfigOf(), kernels::BestKernels(), &bad_part));
     }
   }
 

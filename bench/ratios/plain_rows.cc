@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "bench/plain_step.h"
 #include "bench/ratios/workloads.h"
-#include "bench/unlocked_kernels.h"
 
 namespace quire::bench {
 namespace {
@@ -47,9 +47,8 @@ void PlainRows::Apply(std::span<const int64_t> ids, const std::byte* gradient) {
          .state = reinterpret_cast<float*>(state_.data()) + ids[i],
          .gradient = gradient + i * kRowBytes});
   }
-  kernels::UnlockedKernels().rowwise_adagrad(
-      updates_.data(), updates_.size(), 0, kW1.dim, nullptr,
-      {.lr = kPlainLearningRate, .eps = kPlainEps});
+  StepPlainly(updates_.data(), updates_.size(), kW1.dim,
+              {.lr = kPlainLearningRate, .eps = kPlainEps});
 }
 
 }  // namespace quire::bench

@@ -223,7 +223,11 @@ absl::StatusOr<Engine::Created> Engine::CreateTable(const v1::TableSpec& spec,
                              static_cast<int>(if_exists)),
                  "if_exists");
   }
-  // A table may vanish or appear between our two looks: look again.
+  // One creator at a time: another of the same table would be told that there
+  // is no memory while the first, whose table it could have, holds it.
+  MutexLock lock(creation_mutex_);
+  // A table may vanish, or an import publish one, between our two looks: look
+  // again.
   while (true) {
     if (absl::StatusOr<TableHandle> existing = FindAny(full.name());
         existing.ok()) {
@@ -235,18 +239,11 @@ absl::StatusOr<Engine::Created> Engine::CreateTable(const v1::TableSpec& spec,
       QUIRE_RETURN_IF_ERROR(CheckSame(Describe(**existing).spec(), full));
       return Created{.table = *std::move(existing), .is_new = false};
     }
-    absl::StatusOr<TableHandle> table = MakeTable(full);
-    if (!table.ok()) {
-      // Another creator of the same table may hold the memory.
-      if (FindAny(full.name()).ok()) {
-        continue;
-      }
-      return table.status();
-    }
-    const absl::Status published = Publish(*table, Ticket{0});
+    QUIRE_ASSIGN_OR_RETURN(TableHandle table, MakeTable(full));
+    const absl::Status published = Publish(table, Ticket{0});
     if (published.ok()) {
-      Fill(*table);
-      return Created{.table = *std::move(table), .is_new = true};
+      Fill(table);
+      return Created{.table = std::move(table), .is_new = true};
     }
     if (ReasonOf(published) != Reason::kTableExists) {
       return published;

@@ -160,6 +160,9 @@ class Engine {
   MemoryBudget budget_;
   Sequencer sequencer_;
 
+  // Taken before mutex_.
+  Mutex creation_mutex_;
+
   mutable SharedMutex mutex_;
   absl::flat_hash_map<std::string, TableHandle> tables_
       QUIRE_GUARDED_BY(mutex_);

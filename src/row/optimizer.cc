@@ -215,7 +215,7 @@ StateLayout Always(const Optimizer&) {
 }
 
 StateLayout SgdState(const Optimizer& o) {
-  return o.momentum == 0.0 ? kNoState : kOnePart;
+  return ToFloat(o.momentum) == 0.0f ? kNoState : kOnePart;
 }
 
 StateLayout AdamState(const Optimizer& o) {

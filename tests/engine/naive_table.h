@@ -19,7 +19,8 @@ class NaiveTable {
       : dim_(static_cast<size_t>(dim)),
         optimizer_(optimizer),
         values_(std::move(values)),
-        state_(values_.size(), optimizer.InitialState()) {}
+        state_(values_.size(),
+               static_cast<float>(optimizer.initial_accumulator_value)) {}
 
   std::vector<float> Lookup(std::span<const int64_t> ids) const {
     std::vector<float> rows;

@@ -64,19 +64,19 @@ TEST(AgreementTest, TablesAgreeOnSgd) {
   ExpectAgreement(
       [&](const Kernels& table, size_t dim, size_t count, size_t offset) {
         return AfterStep(dim, count, offset, [&](std::vector<RowUpdate>& rows) {
-          table.sgd(rows.data(), count, 0, dim, &stripes, {-0.1f});
+          table.sgd(Steps(rows, dim, 0, stripes).batch(), {-0.1f});
         });
       });
 }
 
 TEST(AgreementTest, TablesAgreeOnAdagrad) {
   Stripes stripes;
-  ExpectAgreement(
-      [&](const Kernels& table, size_t dim, size_t count, size_t offset) {
-        return AfterStep(dim, count, offset, [&](std::vector<RowUpdate>& rows) {
-          table.adagrad(rows.data(), count, 0, dim, &stripes, {-0.1f, 1e-10f});
-        });
-      });
+  ExpectAgreement([&](const Kernels& table, size_t dim, size_t count,
+                      size_t offset) {
+    return AfterStep(dim, count, offset, [&](std::vector<RowUpdate>& rows) {
+      table.adagrad(Steps(rows, dim, dim, stripes).batch(), {-0.1f, 1e-10f});
+    });
+  });
 }
 
 TEST(AgreementTest, TablesAgreeOnRowwiseAdagrad) {
@@ -84,7 +84,7 @@ TEST(AgreementTest, TablesAgreeOnRowwiseAdagrad) {
   ExpectAgreement(
       [&](const Kernels& table, size_t dim, size_t count, size_t offset) {
         return AfterStep(dim, count, offset, [&](std::vector<RowUpdate>& rows) {
-          table.rowwise_adagrad(rows.data(), count, 0, dim, &stripes,
+          table.rowwise_adagrad(Steps(rows, dim, 1, stripes).batch(),
                                 {0.1f, 1e-8f});
         });
       });
@@ -115,7 +115,7 @@ TEST(AgreementTest, TablesAgreeOnSums) {
         GuardedBytes sum(random.Take(dim), 4 * offset);
         for (size_t i = 0; i < count; ++i) {
           GuardedBytes x(random.Take(dim), offset);
-          table.add(sum.floats(), x.data(), dim);
+          table.add_scaled(sum.floats(), x.data(), 0.7f, dim);
         }
         return sum.words();
       });

@@ -54,6 +54,42 @@ inline uint32_t StoredBits(float x) {
   return x != x ? kComputedNan : BitsOf(x);
 }
 
+// A batch of rows to step, with the scratch that it needs. What would not be
+// finite is stored all the same, unless asked otherwise.
+class Steps {
+ public:
+  Steps(const std::vector<RowUpdate>& rows, size_t dim, size_t state_floats,
+        Stripes& stripes, size_t ahead = 0)
+      : scratch_(StepScratchFloats(dim, state_floats)),
+        batch_{.rows = rows.data(),
+               .count = rows.size() - ahead,
+               .ahead = ahead,
+               .dim = dim,
+               .state_floats = state_floats,
+               .stripes = &stripes,
+               .scratch = scratch_.data(),
+               .keep_finite = false} {}
+
+  Steps& KeepFinite() {
+    batch_.keep_finite = true;
+    return *this;
+  }
+  Steps& Ascend() {
+    batch_.gradient_sign = -1.0f;
+    return *this;
+  }
+  Steps& Renormed(const Renorm& renorm) {
+    batch_.renorm = &renorm;
+    return *this;
+  }
+
+  const StepBatch& batch() const { return batch_; }
+
+ private:
+  std::vector<float> scratch_;
+  StepBatch batch_;
+};
+
 // Numbers, one in `special_one_in` of which is a special one (0: none).
 class HardFloats {
  public:

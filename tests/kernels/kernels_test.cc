@@ -40,12 +40,25 @@ TEST(KernelsTest, ATableHasEveryFunction) {
   for (const Kernels* table : TablesThatRunHere()) {
     EXPECT_NE(table->first_out_of_range, nullptr);
     EXPECT_NE(table->first_non_finite, nullptr);
-    EXPECT_NE(table->add, nullptr);
+    EXPECT_NE(table->add_scaled, nullptr);
+    EXPECT_NE(table->add_where, nullptr);
     EXPECT_NE(table->gather, nullptr);
+    EXPECT_NE(table->gather_renormed, nullptr);
+    EXPECT_NE(table->pool_sum, nullptr);
+    EXPECT_NE(table->pool_max, nullptr);
+    EXPECT_NE(table->divide, nullptr);
     EXPECT_NE(table->scatter, nullptr);
     EXPECT_NE(table->sgd, nullptr);
     EXPECT_NE(table->adagrad, nullptr);
+    EXPECT_NE(table->sparse_adam, nullptr);
+    EXPECT_NE(table->adam, nullptr);
     EXPECT_NE(table->rowwise_adagrad, nullptr);
+    EXPECT_NE(table->rowwise_rmsprop, nullptr);
+    EXPECT_NE(table->partial_rowwise_adam, nullptr);
+    EXPECT_NE(table->lamb, nullptr);
+    EXPECT_NE(table->partial_rowwise_lamb, nullptr);
+    EXPECT_NE(table->lars_sgd, nullptr);
+    EXPECT_NE(table->ftrl, nullptr);
     EXPECT_NE(table->fill_uniform, nullptr);
     EXPECT_NE(table->fill_normal, nullptr);
     EXPECT_NE(table->dot, nullptr);

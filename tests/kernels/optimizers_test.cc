@@ -75,42 +75,41 @@ QUIRE_RUN_ON_EACH_TABLE(OptimizerTest);
 
 TEST_P(OptimizerTest, SgdIsTorchsToTheBit) {
   const SgdStep step = {.negative_lr = -0.07f};
-  ForEachShape([](size_t) { return size_t{0}; },
-               [&](Push push) {
-                 GetParam()->sgd(push.rows.data(), push.rows.size(), 0,
-                                 push.dim, &stripes_, step);
+  ForEachShape(
+      [](size_t) { return size_t{0}; },
+      [&](Push push) {
+        GetParam()->sgd(Steps(push.rows, push.dim, 0, stripes_).batch(), step);
 
-                 const std::vector<uint32_t> values = push.values.words();
-                 for (size_t i = 0; i < values.size(); ++i) {
-                   const float g = push.gradient[i] + 0.0f;
-                   ASSERT_EQ(values[i],
-                             StoredBits(std::fma(step.negative_lr, g,
-                                                 push.old_values[i])));
-                 }
-                 ASSERT_TRUE(push.GuardsAreIntact());
-               });
+        const std::vector<uint32_t> values = push.values.words();
+        for (size_t i = 0; i < values.size(); ++i) {
+          const float g = push.gradient[i] + 0.0f;
+          ASSERT_EQ(values[i], StoredBits(std::fma(step.negative_lr, g,
+                                                   push.old_values[i])));
+        }
+        ASSERT_TRUE(push.GuardsAreIntact());
+      });
 }
 
 TEST_P(OptimizerTest, AdagradIsTorchsDenseFormToTheBit) {
   const AdagradStep step = {.negative_clr = -0.07f, .eps = 1e-10f};
-  ForEachShape([](size_t dim) { return dim; },
-               [&](Push push) {
-                 GetParam()->adagrad(push.rows.data(), push.rows.size(), 0,
-                                     push.dim, &stripes_, step);
+  ForEachShape(
+      [](size_t dim) { return dim; },
+      [&](Push push) {
+        GetParam()->adagrad(
+            Steps(push.rows, push.dim, push.dim, stripes_).batch(), step);
 
-                 const std::vector<uint32_t> values = push.values.words();
-                 const std::vector<uint32_t> state = push.state.words();
-                 for (size_t i = 0; i < values.size(); ++i) {
-                   const float g = push.gradient[i] + 0.0f;
-                   const float h = std::fma(g, g, push.old_state[i]);
-                   const float w =
-                       push.old_values[i] +
-                       (step.negative_clr * g) / (std::sqrt(h) + step.eps);
-                   ASSERT_EQ(state[i], StoredBits(h));
-                   ASSERT_EQ(values[i], StoredBits(w));
-                 }
-                 ASSERT_TRUE(push.GuardsAreIntact());
-               });
+        const std::vector<uint32_t> values = push.values.words();
+        const std::vector<uint32_t> state = push.state.words();
+        for (size_t i = 0; i < values.size(); ++i) {
+          const float g = push.gradient[i] + 0.0f;
+          const float h = std::fma(g, g, push.old_state[i]);
+          const float w = push.old_values[i] +
+                          (step.negative_clr * g) / (std::sqrt(h) + step.eps);
+          ASSERT_EQ(state[i], StoredBits(h));
+          ASSERT_EQ(values[i], StoredBits(w));
+        }
+        ASSERT_TRUE(push.GuardsAreIntact());
+      });
 }
 
 TEST_P(OptimizerTest, RowwiseAdagradIsItsFormulaToTheBit) {
@@ -118,8 +117,8 @@ TEST_P(OptimizerTest, RowwiseAdagradIsItsFormulaToTheBit) {
   ForEachShape(
       [](size_t) { return size_t{1}; },
       [&](Push push) {
-        GetParam()->rowwise_adagrad(push.rows.data(), push.rows.size(), 0,
-                                    push.dim, &stripes_, step);
+        GetParam()->rowwise_adagrad(
+            Steps(push.rows, push.dim, 1, stripes_).batch(), step);
 
         const std::vector<uint32_t> values = push.values.words();
         const std::vector<uint32_t> state = push.state.words();
@@ -148,8 +147,8 @@ TEST_P(OptimizerTest, RowwiseAdagradIsFbgemmsInDouble) {
   for (size_t dim = 1; dim <= 130; ++dim) {
     Push push = MakePush(dim, 9, 1, random);
 
-    GetParam()->rowwise_adagrad(push.rows.data(), push.rows.size(), 0, dim,
-                                &stripes_, step);
+    GetParam()->rowwise_adagrad(Steps(push.rows, dim, 1, stripes_).batch(),
+                                step);
 
     for (size_t row = 0; row < push.rows.size(); ++row) {
       double squares = 0;
@@ -175,26 +174,26 @@ TEST_P(OptimizerTest, ANegativeZeroGradientCountsAsZero) {
   std::vector<float> values(20, -0.0f);
   std::vector<float> state(20, 1.0f);
   const std::vector<float> gradient(20, -0.0f);
-  const RowUpdate row = {
-      .values = values.data(),
-      .state = state.data(),
-      .gradient = reinterpret_cast<const std::byte*>(gradient.data())};
+  const std::vector<RowUpdate> rows = {
+      {.values = values.data(),
+       .state = state.data(),
+       .gradient = reinterpret_cast<const std::byte*>(gradient.data())}};
 
   // fma(1, +0.0, -0.0) is +0.0, and would be -0.0 with -0.0.
-  GetParam()->sgd(&row, 1, 0, values.size(), &stripes_, {.negative_lr = 1.0f});
+  GetParam()->sgd(Steps(rows, 20, 0, stripes_).batch(), {.negative_lr = 1.0f});
   for (float w : values) {
     EXPECT_EQ(BitsOf(w), BitsOf(0.0f));
   }
   // -0.0 + (1 * +0.0) / 1, likewise.
   values.assign(values.size(), -0.0f);
-  GetParam()->adagrad(&row, 1, 0, values.size(), &stripes_,
+  GetParam()->adagrad(Steps(rows, 20, 20, stripes_).batch(),
                       {.negative_clr = 1.0f, .eps = 0.0f});
   for (float w : values) {
     EXPECT_EQ(BitsOf(w), BitsOf(0.0f));
   }
   // fma(-(-1 / 1), +0.0, -0.0), likewise.
   values.assign(values.size(), -0.0f);
-  GetParam()->rowwise_adagrad(&row, 1, 0, values.size(), &stripes_,
+  GetParam()->rowwise_adagrad(Steps(rows, 20, 1, stripes_).batch(),
                               {.lr = -1.0f, .eps = 0.0f});
   for (float w : values) {
     EXPECT_EQ(BitsOf(w), BitsOf(0.0f));
@@ -206,8 +205,7 @@ TEST_P(OptimizerTest, RowsAheadAreNotChanged) {
   Push push = MakePush(64, 2 * kPrefetchRows, 64, random);
   const size_t count = kPrefetchRows;
 
-  GetParam()->sgd(push.rows.data(), 0, kPrefetchRows, 64, &stripes_, {});
-  GetParam()->adagrad(push.rows.data(), count, kPrefetchRows, 64, &stripes_,
+  GetParam()->adagrad(Steps(push.rows, 64, 64, stripes_, kPrefetchRows).batch(),
                       {.negative_clr = -1.0f, .eps = 1e-10f});
 
   const std::vector<uint32_t> values = push.values.words();

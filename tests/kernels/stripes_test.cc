@@ -107,14 +107,11 @@ TEST_P(TornRowTest, ReadersSeeWholeRowsBesideSgdAndScatter) {
 
     const size_t torn = CountTornRows(
         dim, {[&] {
-                GetParam()->sgd(updates.data(), kRows, 0, dim, &stripes_,
-                                {.negative_lr = -0.001f});
-              },
-              [&] {
-                GetParam()->scatter(
-                    rows.data(), kRows, dim, &stripes_,
-                    reinterpret_cast<const std::byte*>(ones_.data()));
-              }});
+          GetParam()->sgd(Steps(updates, dim, 0, stripes_).batch(),
+                          {.negative_lr = -0.001f});
+          GetParam()->scatter(rows.data(), kRows, dim, &stripes_,
+                              reinterpret_cast<const std::byte*>(ones_.data()));
+        }});
 
     EXPECT_EQ(torn, 0u);
   }
@@ -125,7 +122,7 @@ TEST_P(TornRowTest, ReadersSeeWholeRowsBesideAdagrad) {
 
   const size_t torn = CountTornRows(
       64, {[&] {
-        GetParam()->adagrad(updates.data(), kRows, 0, 64, &stripes_,
+        GetParam()->adagrad(Steps(updates, 64, 64, stripes_).batch(),
                             {.negative_clr = -0.1f, .eps = 0});
       }});
 
@@ -139,11 +136,11 @@ TEST_P(TornRowTest, ReadersSeeWholeRowsBesideAdagrad) {
 TEST_P(TornRowTest, ReadersSeeWholeRowsBesideRowwiseAdagrad) {
   const std::vector<RowUpdate> updates = Updates(64, ones_);
 
-  const size_t torn = CountTornRows(64, {[&] {
-                                      GetParam()->rowwise_adagrad(
-                                          updates.data(), kRows, 0, 64,
-                                          &stripes_, {.lr = 0.1f, .eps = 0});
-                                    }});
+  const size_t torn = CountTornRows(
+      64, {[&] {
+        GetParam()->rowwise_adagrad(Steps(updates, 64, 1, stripes_).batch(),
+                                    {.lr = 0.1f, .eps = 0});
+      }});
 
   EXPECT_EQ(torn, 0u);
   for (const RowUpdate& update : updates) {
