@@ -161,6 +161,32 @@ TEST_F(EngineTest, ManyCreatorsGetOneTable) {
             Table::ValueBytes(ConfigOf(another->created_spec())) * 2);
 }
 
+// A loser was told that the memory is full: the winner had taken it, and the
+// table was not there yet.
+TEST(EngineCreationTest, ManyCreatorsOfATableThatFitsOnceGetIt) {
+  constexpr int kCreators = 16;
+  for (int round = 0; round < 50; ++round) {
+    Engine engine({.table_bytes_max = 64 << 20});
+    std::atomic<int> created = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kCreators; ++i) {
+      threads.emplace_back([&] {
+        // 37 of 64 MiB.
+        const auto result = engine.CreateTable(Spec("shared", 150'000, 64),
+                                               v1::IF_EXISTS_VERIFY);
+        ASSERT_TRUE(result.ok()) << result.status();
+        created += result->is_new ? 1 : 0;
+      });
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+
+    ASSERT_EQ(created.load(), 1);
+    ASSERT_TRUE(engine.DropTable("shared", {}).ok());
+  }
+}
+
 TEST_F(EngineTest, VerifyNamesTheFirstDifferenceWithBothValues) {
   Make(Spec("t", 10, 5));
 
