@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <latch>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -145,6 +146,51 @@ TEST_P(TornRowTest, ReadersSeeWholeRowsBesideRowwiseAdagrad) {
   EXPECT_EQ(torn, 0u);
   for (const RowUpdate& update : updates) {
     EXPECT_EQ(*update.state, 1.0f + kRounds);
+  }
+}
+
+// Values and three parts of state are stored as one: a reader of both under the
+// stripe finds the state of the values.
+TEST_P(TornRowTest, ReadersSeeWholeRowsAndTheirStateBesideAmsgrad) {
+  constexpr size_t kDim = 70;
+  constexpr size_t kStateFloats = 3 * kDim;
+  state_.assign(kRows * kStateFloats, 0.0f);
+  std::vector<RowUpdate> updates = Updates(kDim, ones_);
+  for (size_t row = 0; row < kRows; ++row) {
+    updates[row].state = &state_[row * kStateFloats];
+  }
+  // Whole numbers: m counts pushes, and so do v and the largest v. The values
+  // move by what is the same in all columns.
+  const AdamStep counting = {.beta1 = 1.0f,
+                             .one_minus_beta1 = 1.0f,
+                             .beta2 = 1.0f,
+                             .one_minus_beta2 = 1.0f,
+                             .negative_step_size = -0.1f,
+                             .root_of_correction = 1.0f,
+                             .eps = 1.0f,
+                             .amsgrad = true};
+  Steps steps(updates, kDim, kStateFloats, stripes_);
+  std::atomic<size_t> torn_state = 0;
+
+  const size_t torn = CountTornRows(
+      kDim,
+      {[&] { GetParam()->adam(steps.batch(), counting); },
+       [&] {
+         std::vector<float> copy(kStateFloats);
+         uint8_t* stripe = StripeOf(&stripes_, updates[0].values);
+         LockStripe(stripe);
+         std::ranges::copy(std::span(state_).first(kStateFloats), copy.begin());
+         UnlockStripe(stripe);
+         torn_state += std::ranges::count_if(
+                           copy, [&](float x) { return x != copy[0]; }) != 0
+                           ? 1
+                           : 0;
+       }});
+
+  EXPECT_EQ(torn, 0u);
+  EXPECT_EQ(torn_state.load(), 0u);
+  for (const float x : state_) {
+    EXPECT_EQ(x, static_cast<float>(kRounds));
   }
 }
 
