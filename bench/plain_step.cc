@@ -54,4 +54,27 @@ void StepPlainly(const RowUpdate* rows, size_t count, size_t dim,
   }
 }
 
+void TouchRows(const RowUpdate* rows, size_t count, size_t dim,
+               size_t state_floats, float nothing) {
+  for (size_t i = 0; i < count; ++i) {
+    if (i + kPrefetchRows < count) {
+      const RowUpdate& later = rows[i + kPrefetchRows];
+      Prefetch<true>(later.values, dim);
+      Prefetch<true>(later.state, state_floats);
+      Prefetch<false>(later.gradient, dim);
+    }
+    StepRow(rows[i].values, FloatsOf(rows[i].gradient), dim, nothing);
+    for (size_t s = 0; s < state_floats; ++s) {
+      rows[i].state[s] += nothing;
+    }
+  }
+}
+
+void AddPlainly(float* __restrict sum, const float* __restrict x,
+                size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    sum[i] += x[i];
+  }
+}
+
 }  // namespace quire::bench

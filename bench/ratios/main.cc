@@ -19,6 +19,7 @@
 
 #include "base/tuning.h"
 #include "bench/ratios/in_process.h"
+#include "bench/ratios/optimizers.h"
 #include "bench/ratios/pairs.h"
 #include "bench/ratios/process.h"
 #include "bench/ratios/raw_calls.h"
@@ -45,8 +46,8 @@ void AddFlags(Flags& flags, CLI::App& app) {
       ->check(CLI::Range(0.01, 60.0))
       ->capture_default_str();
   app.add_option("--only", flags.only,
-                 "measure what begins so: gather, lookup_w1, lookup_w2, push, "
-                 "memory");
+                 "measure what begins so: gather, optimizers, lookup_w1, "
+                 "lookup_w2, push, memory");
   app.add_option("--serve", flags.serve)->group("");
   app.add_option("--port-file", flags.port_file)->group("");
   app.add_option("--threads", flags.thread_count)->group("");
@@ -81,6 +82,11 @@ void Measure(const Flags& flags, const std::string& self) {
   if (report.Wants("gather")) {
     report.Show(MeasureGather(plan));
     report.Show(MeasureGatherWithApply(plan));
+  }
+  if (report.Wants("optimizer")) {
+    for (const auto& optimizer : quire::bench::MeasuredOptimizers()) {
+      report.Show(MeasureOptimizer(optimizer, plan));
+    }
   }
   quire::bench::Remote remote(self);
   if (report.Wants("memory")) {
