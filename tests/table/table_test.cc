@@ -5,8 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -254,9 +255,10 @@ void ExpectBags(const Rows& rows, const Table& table, Pooling pooling,
     PoolPlainly(rows, table.config(), pooling, bags, bag, &expected[bag * dim],
                 &expected_winners[bag * dim]);
   }
-  ASSERT_EQ(
-      std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)),
-      0);
+  const auto same_bits = [](float x, float y) {
+    return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y);
+  };
+  ASSERT_TRUE(std::ranges::equal(found, expected, same_bits));
   if (is_max) {
     ASSERT_EQ(winners, expected_winners);
   }
