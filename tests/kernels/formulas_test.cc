@@ -140,8 +140,13 @@ class FormulaTest
   void ExpectFormula(int special_one_in, const Rules& rules) {
     const auto& [table, tested] = GetParam();
     HardFloats random(testing::Seed(), special_one_in);
-    // All tails of the lanes, and rows that are longer than a few of them.
-    for (size_t dim = 1; dim <= 130; dim += dim < 50 ? 1 : 13) {
+    // All tails of the lanes, rows that are longer than a few of them, and
+    // those that have loops of their own.
+    std::vector<size_t> dims = {63, 64, 65, 76, 97, 111, 127, 128, 129, 130};
+    for (size_t dim = 1; dim < 50; ++dim) {
+      dims.push_back(dim);
+    }
+    for (const size_t dim : dims) {
       for (size_t count : {0, 1, 17}) {
         Push push(tested, dim, count, random);
         const size_t left = push.Step(*table, stripes_, rules);
