@@ -1,0 +1,1 @@
+"""Planted mistakes: what each is, and the smallest groups that must see it."""
