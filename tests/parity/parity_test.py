@@ -104,7 +104,8 @@ def main():
     with tempfile.TemporaryDirectory() as stubs:
         quire_process.generate_stubs(stubs, options.proto)
         if options.faults:
-            sys.exit(0 if faults.all_are_caught(options, run) else 1)
+            sys.exit(0 if faults.all_are_caught(
+                options, run_group) else 1)
         with quire_process.server(options.server, "--memory-limit",
                                   "1GiB") as (_, address, _):
             connection = Connection(address)
@@ -112,6 +113,7 @@ def main():
             names = options.group or GROUPS
             held = run(connection, [GROUPS[name] for name in names], options)
             say_versions(connection, options)
+            connection.close()
     sys.exit(0 if held else 1)
 
 
