@@ -81,7 +81,7 @@ def all_are_caught(options, run_group):
         good = False
     names = options.fault or list(FAULTS)
     options = types.SimpleNamespace(
-        **{**vars(options), "cases": options.cases or CASES, "case": None})
+        **{**vars(options), "cases": options.cases or CASES, "case": None, "complete": True})
     groups = sorted({group for name in names for group in FAULTS[name]})
     for name, failures in _verdicts(None, groups, options, run_group).items():
         if failures:

@@ -193,9 +193,11 @@ def non_finite_result(case):
     """A row whose new bytes would not be finite stays, and is counted."""
     random = case.random
     api = case.connection.api
-    rows = draw.floats(random, 8, draw.size(random), scale=1e38)
+    dim = draw.size(random)
+    rows = random.uniform(-3e38, 3e38, (8, dim)).astype(numpy.float32)
     ids = random.permutation(8)[:5]
-    gradient = draw.floats(random, 5, rows.shape[1], scale=1e38)
+    gradient = random.uniform(-1e38, 1e38, (5, dim)).astype(numpy.float32)
+    gradient[0] = 0
     policy = draw.one_of(random, api.NON_FINITE_POLICY_REJECT,
                          api.NON_FINITE_POLICY_SKIP_ROW)
     table = case.bring(rows, non_finite_policy=policy)
@@ -206,8 +208,6 @@ def non_finite_result(case):
             weight_decay=0.0, maximize=False)
         want.step(ids, torch_oracle.dense_gradient(rows, ids, gradient), 4.0)
     finite = numpy.isfinite(want.rows).all(axis=1)
-    case.true("a row of this case would overflow or none",
-              finite[[i for i in range(8) if i not in ids]].all())
     case.equal("rows_skipped", pushed.rows_skipped, int((~finite).sum()))
     case.equal("rows_changed", pushed.rows_changed, 5 - int((~finite).sum()))
     case.exact("rows", table.read()[0],

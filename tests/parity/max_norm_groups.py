@@ -153,12 +153,15 @@ def some_ids(random, row_count):
 def max_norm_training(case):
     """One lookup before each push: torch's training, step by step."""
     random = case.random
-    padding = draw.padding(random, 1)
+    padding = draw.one_of(random, None, 0)
     spec = {} if padding is None else {"padding_idx": 0}
     table, twin, norm_type = training(case, **spec)
     compare = same(case, norm_type)
     for step in range(6):
         ids = some_ids(random, table.row_count)
+        pushed = torch_oracle.touched(ids, table.row_count, padding)
+        if not pushed.size:
+            continue  # torch's SparseAdam fails on an empty gradient
         compare(f"lookup before push {step}", table.lookup(ids),
                 twin.look_up(ids))
         gradient = draw.floats(random, *ids.shape, table.dim)
@@ -166,7 +169,6 @@ def max_norm_training(case):
         twin.step(ids, gradient)
         # The padding row and rows that were looked up only: torch has stored
         # what Quire works out on reading.
-        pushed = torch_oracle.touched(ids, table.row_count, padding)
         compare(f"stored rows after push {step}", table.read()[0][pushed],
                 twin.rows[pushed])
     everything = numpy.arange(table.row_count)

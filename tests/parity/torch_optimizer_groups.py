@@ -10,7 +10,7 @@ STEPS = 6
 
 
 def train(case, spec, rows, reference, state=None, compare=None,
-          padding_idx=None, zero_gradients=True):
+          padding_idx=None, scale=1.0):
     """Pushes, and after each of them rows and state like the reference's.
 
     Ids repeat, learning rates change from push to push, and a push may be
@@ -22,9 +22,7 @@ def train(case, spec, rows, reference, state=None, compare=None,
     default = spec["optimizer"].learning_rate
     for step in range(1, STEPS + 1):
         ids = draw.step_ids(random, len(rows))
-        gradient = draw.gradients(random, ids, rows.shape[1])
-        if not zero_gradients:
-            gradient[gradient == 0] = 0.5
+        gradient = draw.gradients(random, ids, rows.shape[1], scale)
         own = draw.one_of(random, None, float(random.uniform(0.001, 0.3)))
         pushed = table.push(ids, gradient, learning_rate=own)
         touched = torch_oracle.touched(ids, len(rows), padding_idx)
@@ -54,7 +52,7 @@ def draw_table(case):
     return rows, draw.padding(case.random, len(rows))
 
 
-def scoped(case, name, options, rows, sliced, whole, state_names):
+def scoped(case, options, rows, sliced, whole, state_names):
     """(scope, reference): torch's formulas for the rows touched, or for all."""
     api = case.connection.api
     if draw.chance(case.random, 0.6):
@@ -82,7 +80,7 @@ def sgd(case):
     scope, reference = api.SCOPE_TOUCHED, None
     if momentum or options["weight_decay"]:
         scope, reference = scoped(
-            case, "sgd", options, rows, torch_oracle.SlicedSgd,
+            case, options, rows, torch_oracle.SlicedSgd,
             torch_oracle.torch.optim.SGD,
             ("momentum_buffer",) if momentum else ())
     reference = reference or torch_oracle.SlicedSgd(rows, **options)
