@@ -64,8 +64,7 @@ def _verdicts(fault, groups, options, run_group):
             connection = Connection(address)
             failed = {}
             for name in groups:
-                _, failures = run_group(GROUPS[name], connection, options)
-                failed[name] = failures
+                _, failed[name] = run_group(GROUPS[name], connection, options)
             connection.close()
             return failed
     finally:

@@ -22,7 +22,8 @@ def train_close(case, optimizer, reference_of, learning_rates=(0.005, 0.2),
     optimizer.learning_rate = case.random.uniform(*learning_rates)
     train(case, {"optimizer": optimizer}, rows, reference_of(rows),
           compare=case.close, padding_idx=padding_idx,
-          scale=scale)
+          scale=scale,
+          learning_rates=learning_rates)
 
 
 @group(cases=CASES, rule="1e-6")

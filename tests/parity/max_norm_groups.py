@@ -156,7 +156,9 @@ def max_norm_training(case):
     padding = draw.one_of(random, None, 0)
     spec = {} if padding is None else {"padding_idx": 0}
     table, twin, norm_type = training(case, **spec)
-    compare = same(case, norm_type)
+    # torch's padding row is looked up again and again and never pushed: its
+    # renorm is not idempotent in the last bit.
+    compare = same(case, norm_type) if padding is None else case.close
     for step in range(6):
         ids = some_ids(random, table.row_count)
         pushed = torch_oracle.touched(ids, table.row_count, padding)

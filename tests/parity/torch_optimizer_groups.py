@@ -10,7 +10,8 @@ STEPS = 6
 
 
 def train(case, spec, rows, reference, state=None, compare=None,
-          padding_idx=None, scale=1.0):
+          padding_idx=None, scale=1.0,
+          learning_rates=(0.001, 0.3)):
     """Pushes, and after each of them rows and state like the reference's.
 
     Ids repeat, learning rates change from push to push, and a push may be
@@ -23,7 +24,8 @@ def train(case, spec, rows, reference, state=None, compare=None,
     for step in range(1, STEPS + 1):
         ids = draw.step_ids(random, len(rows))
         gradient = draw.gradients(random, ids, rows.shape[1], scale)
-        own = draw.one_of(random, None, float(random.uniform(0.001, 0.3)))
+        own = draw.one_of(random, None, float(random.uniform(
+            *learning_rates)))
         pushed = table.push(ids, gradient, learning_rate=own)
         touched = torch_oracle.touched(ids, len(rows), padding_idx)
         dense = torch_oracle.dense_gradient(rows, ids, gradient, padding_idx)
