@@ -136,7 +136,7 @@ BAG_ROWS = [
      None, ("1", "2")),
     (None, lookup([1, 2], Bags("max", [])), "INVALID_ARGUMENT", None, ()),
     (pooled([[[1]]]), lookup([[[1]]], Bags("sum")), "INVALID_ARGUMENT", None,
-     ("3",)),
+     ("rank",)),
     (pooled([1, 2]), lookup([1, 2], Bags("sum")), "INVALID_ARGUMENT", None,
      ()),
     (pooled(PAIR, offsets=[0]), lookup(PAIR, Bags("sum", [0])),
