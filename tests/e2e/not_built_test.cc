@@ -101,6 +101,11 @@ void Set(const Probe& probe, Message& request) {
       at = reflection.AddMessage(at, field);
     }
   }
+  // Bags are whole but for what is probed, so that it is what is answered.
+  if (auto* bags = dynamic_cast<v1::Bags*>(at)) {
+    bags->set_pooling(v1::Bags::POOLING_SUM);
+    bags->add_offsets(0);
+  }
   SetField(probe.path.back(), probe.enum_value, *at);
 }
 
