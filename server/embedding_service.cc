@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/limits.h"
@@ -55,6 +56,25 @@ absl::Status CheckReplyBytes(int64_t bytes, std::optional<int64_t> asked) {
                   "fewer ids",
                   bytes, limit, asked ? "" : " (the default)"),
       "max_response_bytes");
+}
+
+absl::Status NotBuilt(std::string_view what, std::string_view field) {
+  return Error(Reason::kNotBuilt, fmt::format("this version has no {}", what),
+               field);
+}
+
+absl::Status CheckBuilt(const wire::TableLookup& wanted) {
+  return wanted.bags ? NotBuilt("bags", "bags") : absl::OkStatus();
+}
+
+absl::Status CheckBuilt(const wire::TableGradient& gradient) {
+  if (gradient.gradient_scale) {
+    return NotBuilt("scaling of gradients", "gradient_scale");
+  }
+  if (gradient.return_weight_gradients) {
+    return NotBuilt("gradients of weights", "return_weight_gradients");
+  }
+  return gradient.bags ? NotBuilt("bags", "bags") : absl::OkStatus();
 }
 
 absl::Status CheckDurability(int wanted) {
@@ -152,6 +172,7 @@ absl::StatusOr<Reply> EmbeddingService::Lookup(
   entries.reserve(request.tables.size());
   for (size_t i = 0; i < request.tables.size(); ++i) {
     const wire::TableLookup& wanted = request.tables[i];
+    QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckBuilt(wanted), TableField(i)));
     absl::StatusOr<TableHandle> table =
         engine_.Find(wanted.table_name, wanted.table_uid);
     if (!table.ok()) {
@@ -261,6 +282,7 @@ absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
   int64_t* next = ids.get();
   for (size_t i = 0; i < request.tables.size(); ++i) {
     const wire::TableGradient& gradient = request.tables[i];
+    QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckBuilt(gradient), TableField(i)));
     absl::StatusOr<TableHandle> table =
         engine_.Find(gradient.table_name, gradient.table_uid);
     absl::Status status = table.status();

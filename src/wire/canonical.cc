@@ -77,6 +77,58 @@ void ReadDims(PieceReader& in, int field, ShapeDraft& shape) {
   });
 }
 
+// As protobuf reads it: whatever is not 0.
+void ReadBool(PieceReader& in, int field, bool& value) {
+  if (in.TakeTag(field, WireType::kVarint)) {
+    value = in.Varint() != 0;
+  }
+}
+
+void ReadDouble(PieceReader& in, int field, std::optional<double>& value) {
+  if (in.TakeTag(field, WireType::kFixed64)) {
+    value = std::bit_cast<double>(in.Fixed64());
+  }
+}
+
+// A packed array, counted in the draft's offset_count.
+void ReadOffsets(PieceReader& in, int field, Draft& draft,
+                 std::vector<int64_t>& offsets) {
+  if (!in.TakeTag(field, WireType::kLength)) {
+    return;
+  }
+  in.Nested([&] {
+    while (!in.AtEnd()) {
+      if (++draft.offset_count > kIdsPerRequestMax) {
+        in.Fail();  // counted and refused by the generated code's way
+        return;
+      }
+      offsets.push_back(static_cast<int64_t>(in.Varint()));
+    }
+  });
+}
+
+void ReadBags(PieceReader& in, int field, Draft& draft, TableDraft& table) {
+  using Message = v1::Bags;
+  if (!in.TakeTag(field, WireType::kLength)) {
+    return;
+  }
+  BagsDraft& bags = table.bags.emplace();
+  in.Nested([&] {
+    if (in.TakeTag(Message::kPoolingFieldNumber, WireType::kVarint)) {
+      // As the generated code: the low 32 bits, whatever they say.
+      bags.pooling = static_cast<int>(in.Varint());
+    }
+    ReadBool(in, Message::kReturnWinnersFieldNumber, bags.return_winners);
+    ReadOffsets(in, Message::kOffsetsFieldNumber, draft, bags.offsets);
+    ReadArray(in, Message::kWeightsFieldNumber, sizeof(float), bags.weights);
+    ReadArray(in, Message::kWinnersFieldNumber, sizeof(int32_t), bags.winners);
+  });
+}
+
+// One entry of `tables`.
+template <typename Table>
+void ReadTable(PieceReader& in, Draft& draft, TableDraft& table);
+
 // `tables`, each a message Table.
 template <typename Table>
 void ReadTables(PieceReader& in, int field, Draft& draft) {
@@ -86,7 +138,7 @@ void ReadTables(PieceReader& in, int field, Draft& draft) {
       return;
     }
     TableDraft& table = draft.tables.emplace_back();
-    in.Nested([&] { ReadFields<Table>(in, table); });
+    in.Nested([&] { ReadTable<Table>(in, draft, table); });
   }
 }
 
@@ -118,28 +170,35 @@ void ReadFields<v1::Tensor>(PieceReader& in, TableDraft& table) {
 }
 
 template <>
-void ReadFields<v1::TableLookup>(PieceReader& in, TableDraft& table) {
+void ReadTable<v1::TableLookup>(PieceReader& in, Draft& draft,
+                                TableDraft& table) {
   using Table = v1::TableLookup;
   ReadMessage<v1::TableRef>(in, Table::kTableFieldNumber, table);
   ReadElementType(in, Table::kOutputDtypeFieldNumber);
+  ReadBags(in, Table::kBagsFieldNumber, draft, table);
   ReadMessage<v1::IdBatch>(in, Table::kIdsFieldNumber, table);
 }
 
 template <>
-void ReadFields<v1::TableGradient>(PieceReader& in, TableDraft& table) {
+void ReadTable<v1::TableGradient>(PieceReader& in, Draft& draft,
+                                  TableDraft& table) {
   using Table = v1::TableGradient;
   ReadMessage<v1::TableRef>(in, Table::kTableFieldNumber, table);
-  if (in.TakeTag(Table::kLearningRateFieldNumber, WireType::kFixed64)) {
-    table.learning_rate = std::bit_cast<double>(in.Fixed64());
-  }
+  ReadDouble(in, Table::kLearningRateFieldNumber, table.learning_rate);
+  ReadDouble(in, Table::kGradientScaleFieldNumber, table.gradient_scale);
+  ReadBool(in, Table::kReturnWeightGradientsFieldNumber,
+           table.return_weight_gradients);
+  ReadBags(in, Table::kBagsFieldNumber, draft, table);
   ReadMessage<v1::IdBatch>(in, Table::kIdsFieldNumber, table);
   ReadMessage<v1::Tensor>(in, Table::kGradientFieldNumber, table);
 }
 
 template <>
-void ReadFields<v1::TableLookupResult>(PieceReader& in, TableDraft& table) {
+void ReadTable<v1::TableLookupResult>(PieceReader& in, Draft& /*draft*/,
+                                      TableDraft& table) {
   using Table = v1::TableLookupResult;
   ReadArray(in, Table::kTableUidFieldNumber, 1, table.uid);
+  ReadArray(in, Table::kWinnersFieldNumber, sizeof(int32_t), table.winners);
   ReadMessage<v1::Tensor>(in, Table::kEmbeddingsFieldNumber, table);
 }
 

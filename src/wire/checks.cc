@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/status.h"
+#include "wire/bag_checks.h"
 
 namespace quire::wire {
 namespace {
@@ -89,22 +90,51 @@ absl::Status CheckLearningRate(const std::optional<double>& learning_rate) {
   return absl::OkStatus();
 }
 
-// Each moves what it can out of the draft.
+absl::Status CheckGradientScale(const std::optional<double>& scale) {
+  if (scale && !std::isfinite(*scale)) {
+    return Error(Reason::kNonFinite,
+                 fmt::format("a gradient_scale is finite, but this one is {}; "
+                             "leave it out for 1",
+                             *scale),
+                 "gradient_scale");
+  }
+  return absl::OkStatus();
+}
 
-absl::Status CheckTable(TableDraft& draft, TableLookup& table) {
+// Each moves what it can out of the draft, and adds to `bag_count`, which is
+// that of the whole request.
+
+absl::Status CheckTable(TableDraft& draft, TableLookup& table,
+                        int64_t& bag_count) {
   QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table.uid", table.table_uid));
   QUIRE_RETURN_IF_ERROR(CheckIds(draft, table.ids_shape));
+  if (draft.bags) {
+    QUIRE_RETURN_IF_ERROR(CheckLookupBags(*draft.bags));
+    QUIRE_RETURN_IF_ERROR(ResolveBags(*draft.bags, table.ids_shape, bag_count,
+                                      table.bags.emplace()));
+  }
   table.table_name = std::move(draft.name);
   table.ids = draft.ids;
   return absl::OkStatus();
 }
 
-absl::Status CheckTable(TableDraft& draft, TableGradient& table) {
+absl::Status CheckTable(TableDraft& draft, TableGradient& table,
+                        int64_t& bag_count) {
   QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table.uid", table.table_uid));
   QUIRE_RETURN_IF_ERROR(CheckLearningRate(draft.learning_rate));
   QUIRE_RETURN_IF_ERROR(CheckIds(draft, table.ids_shape));
   QUIRE_RETURN_IF_ERROR(
       CheckValues(draft, "gradient.shape", table.gradient_shape));
+  QUIRE_RETURN_IF_ERROR(CheckGradientScale(draft.gradient_scale));
+  QUIRE_RETURN_IF_ERROR(CheckWeightGradients(draft));
+  if (draft.bags) {
+    QUIRE_RETURN_IF_ERROR(
+        CheckGradientBags(*draft.bags, table.gradient_shape.element_count()));
+    QUIRE_RETURN_IF_ERROR(ResolveBags(*draft.bags, table.ids_shape, bag_count,
+                                      table.bags.emplace()));
+  }
+  table.gradient_scale = draft.gradient_scale;
+  table.return_weight_gradients = draft.return_weight_gradients;
   table.table_name = std::move(draft.name);
   table.learning_rate = draft.learning_rate;
   table.ids = draft.ids;
@@ -112,18 +142,29 @@ absl::Status CheckTable(TableDraft& draft, TableGradient& table) {
   return absl::OkStatus();
 }
 
-absl::Status CheckTable(TableDraft& draft, TableRows& table) {
+absl::Status CheckTable(TableDraft& draft, TableRows& table,
+                        int64_t& /*bag_count*/) {
   QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table_uid", table.table_uid));
   QUIRE_RETURN_IF_ERROR(CheckValues(draft, "embeddings.shape", table.shape));
+  if (!draft.winners.empty() && draft.winners.size() != draft.values.size()) {
+    return Error(Reason::kBadShape,
+                 fmt::format("{} winners came with {} floats; there is one for "
+                             "each",
+                             draft.winners.size() / sizeof(int32_t),
+                             draft.values.size() / sizeof(float)),
+                 "winners");
+  }
+  table.winners = draft.winners;
   table.values = draft.values;
   return absl::OkStatus();
 }
 
 template <typename Table>
-absl::Status CheckTables(Draft& draft, std::vector<Table>& tables) {
+absl::Status CheckTables(Draft& draft, std::vector<Table>& tables,
+                         int64_t& bag_count) {
   tables.reserve(draft.tables.size());
   for (TableDraft& table : draft.tables) {
-    absl::Status checked = CheckTable(table, tables.emplace_back());
+    absl::Status checked = CheckTable(table, tables.emplace_back(), bag_count);
     if (!checked.ok()) {
       return WithFieldPrefix(std::move(checked),
                              fmt::format("tables[{}].", tables.size() - 1));
@@ -163,7 +204,7 @@ absl::StatusOr<LookupRequest> CheckLookupRequest(Draft draft) {
   LookupRequest request;
   QUIRE_RETURN_IF_ERROR(CheckMaxResponseBytes(draft.max_response_bytes));
   QUIRE_RETURN_IF_ERROR(CheckIdCount(draft, request.id_count));
-  QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables));
+  QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables, request.bag_count));
   request.max_response_bytes = draft.max_response_bytes;
   request.storage = std::move(draft.storage);
   return request;
@@ -172,7 +213,7 @@ absl::StatusOr<LookupRequest> CheckLookupRequest(Draft draft) {
 absl::StatusOr<ApplyGradientRequest> CheckApplyGradientRequest(Draft draft) {
   ApplyGradientRequest request;
   QUIRE_RETURN_IF_ERROR(CheckIdCount(draft, request.id_count));
-  QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables));
+  QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables, request.bag_count));
   request.min_durability = draft.min_durability;
   request.storage = std::move(draft.storage);
   return request;
@@ -180,7 +221,8 @@ absl::StatusOr<ApplyGradientRequest> CheckApplyGradientRequest(Draft draft) {
 
 absl::StatusOr<LookupResponse> CheckLookupResponse(Draft draft) {
   LookupResponse response;
-  QUIRE_RETURN_IF_ERROR(CheckTables(draft, response.tables));
+  int64_t bag_count = 0;
+  QUIRE_RETURN_IF_ERROR(CheckTables(draft, response.tables, bag_count));
   response.storage = std::move(draft.storage);
   return response;
 }

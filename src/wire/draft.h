@@ -22,16 +22,30 @@ struct ShapeDraft {
   absl::InlinedVector<int64_t, kRankMax + 1> dims;
 };
 
+// Numbers as they came: pooling may be any, offsets may be nonsense.
+struct BagsDraft {
+  int pooling = 0;
+  bool return_winners = false;
+  std::vector<int64_t> offsets;
+  ByteRange weights;
+  ByteRange winners;
+};
+
 // One entry of `tables`. What a message does not have stays empty.
 struct TableDraft {
   std::string name;
   ByteRange uid;
   std::optional<double> learning_rate;
+  std::optional<double> gradient_scale;
+  bool return_weight_gradients = false;
+  std::optional<BagsDraft> bags;
   ShapeDraft ids_shape;
   ByteRange ids;
   // The gradient of a push, the rows of a reply.
   ShapeDraft values_shape;
   ByteRange values;
+  // Of a reply.
+  ByteRange winners;
 };
 
 struct Draft {
@@ -40,6 +54,8 @@ struct Draft {
   std::optional<int64_t> max_response_bytes;
   int min_durability = 0;
   std::vector<TableDraft> tables;
+  // Over all tables; at most kIdsPerRequestMax.
+  int64_t offset_count = 0;
   // Where the ranges lie, unless it is the message's own pieces.
   std::shared_ptr<const void> storage;
 };

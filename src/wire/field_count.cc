@@ -25,6 +25,12 @@ bool IsFixed(WireType type) {
   return type == WireType::kFixed32 || type == WireType::kFixed64;
 }
 
+// Arrays of int64 are offsets of bags: as many as there may be ids, not as
+// there may be fields.
+bool IsOffsets(const FieldDescriptor& field) {
+  return field.is_repeated() && field.type() == FieldDescriptor::TYPE_INT64;
+}
+
 class FieldCounter {
  public:
   explicit FieldCounter(std::span<const Bytes> pieces) : in_(pieces) {}
@@ -44,13 +50,16 @@ class FieldCounter {
   }
 
   bool too_many_fields() const { return field_count_ > kFieldsPerMessageMax; }
+  bool too_many_offsets() const { return offset_count_ > kIdsPerRequestMax; }
   bool too_many_tables() const { return table_count_ > kTablesPerRequestMax; }
 
  private:
   // One field, null if it is unknown, whose tag has been read.
   void CountField(const FieldDescriptor* field, WireType type) {
     const bool known = field != nullptr && type == ElementWireType(*field);
-    if (!known || !field->is_repeated() || !IsFixed(type)) {
+    if (known && IsOffsets(*field)) {
+      AddOffset();
+    } else if (!known || !field->is_repeated() || !IsFixed(type)) {
       Add(1);
     }
     if (type == WireType::kLength) {
@@ -73,11 +82,22 @@ class FieldCounter {
       in_.Nested([&] {
         while (!in_.AtEnd()) {
           in_.Varint();
-          Add(1);
+          if (IsOffsets(*field)) {
+            AddOffset();
+          } else {
+            Add(1);
+          }
         }
       });
     } else {
       in_.Take(in_.Length());
+    }
+  }
+
+  void AddOffset() {
+    ++offset_count_;
+    if (too_many_offsets()) {
+      in_.Fail();
     }
   }
 
@@ -90,6 +110,7 @@ class FieldCounter {
 
   PieceReader in_;
   int64_t field_count_ = 0;
+  int64_t offset_count_ = 0;
   int64_t table_count_ = 0;
 };
 
@@ -103,6 +124,12 @@ absl::Status CheckFieldCount(std::span<const Bytes> pieces,
     return Error(Reason::kTooLarge,
                  fmt::format("more than {} tables in one request; send several",
                              kTablesPerRequestMax),
+                 "tables");
+  }
+  if (counter.too_many_offsets()) {
+    return Error(Reason::kTooLarge,
+                 fmt::format("more than {} bags in one request; send several",
+                             kIdsPerRequestMax),
                  "tables");
   }
   if (counter.too_many_fields()) {

@@ -21,6 +21,7 @@ namespace quire::wire {
 // kFieldsPerMessageMax fields at all depths, elements of arrays included, or
 // more than kTablesPerRequestMax entries of `tables`. Elements of fixed size
 // (ids, floats) are free: they weigh in memory what they weigh on the wire.
+// Offsets of bags have a bound of their own: kIdsPerRequestMax.
 //
 // OK says nothing else about the message: bytes that the generated code will
 // refuse are counted up to where it stops.

@@ -51,6 +51,9 @@ class Converter {
                             TableDraft& target);
 
   void ConvertRef(const v1::TableRef& source, TableDraft& target);
+  // If there are any: of a lookup or a push.
+  template <typename Table>
+  void ConvertBags(const Table& source, TableDraft& target);
   void ConvertIds(const v1::IdBatch& source, TableDraft& target);
   absl::Status ConvertTensor(const v1::Tensor& source, TableDraft& target);
 
@@ -126,29 +129,23 @@ absl::Status Converter::ConvertTable(const v1::TableLookup& source,
                                      TableDraft& target) {
   QUIRE_RETURN_IF_ERROR(
       CheckElementType(source.output_dtype(), "output_dtype"));
-  if (source.has_bags()) {
-    return NotBuilt("bags", "bags");
-  }
   ConvertRef(source.table(), target);
+  ConvertBags(source, target);
   ConvertIds(source.ids(), target);
   return absl::OkStatus();
 }
 
 absl::Status Converter::ConvertTable(const v1::TableGradient& source,
                                      TableDraft& target) {
-  if (source.has_gradient_scale()) {
-    return NotBuilt("scaling of gradients", "gradient_scale");
-  }
-  if (source.return_weight_gradients()) {
-    return NotBuilt("gradients of weights", "return_weight_gradients");
-  }
-  if (source.has_bags()) {
-    return NotBuilt("bags", "bags");
-  }
   ConvertRef(source.table(), target);
   if (source.has_learning_rate()) {
     target.learning_rate = source.learning_rate();
   }
+  if (source.has_gradient_scale()) {
+    target.gradient_scale = source.gradient_scale();
+  }
+  target.return_weight_gradients = source.return_weight_gradients();
+  ConvertBags(source, target);
   ConvertIds(source.ids(), target);
   return WithFieldPrefix(ConvertTensor(source.gradient(), target), "gradient.");
 }
@@ -156,6 +153,7 @@ absl::Status Converter::ConvertTable(const v1::TableGradient& source,
 absl::Status Converter::ConvertTable(const v1::TableLookupResult& source,
                                      TableDraft& target) {
   target.uid = View(source.table_uid());
+  target.winners = View(source.winners());
   return WithFieldPrefix(ConvertTensor(source.embeddings(), target),
                          "embeddings.");
 }
@@ -163,6 +161,20 @@ absl::Status Converter::ConvertTable(const v1::TableLookupResult& source,
 void Converter::ConvertRef(const v1::TableRef& source, TableDraft& target) {
   target.name = source.name();
   target.uid = View(source.uid());
+}
+
+template <typename Table>
+void Converter::ConvertBags(const Table& source, TableDraft& target) {
+  if (!source.has_bags()) {
+    return;
+  }
+  const v1::Bags& bags = source.bags();
+  target.bags = {.pooling = bags.pooling(),
+                 .return_winners = bags.return_winners(),
+                 .offsets = {bags.offsets().begin(), bags.offsets().end()},
+                 .weights = View(bags.weights()),
+                 .winners = View(bags.winners())};
+  draft_.offset_count += bags.offsets_size();
 }
 
 void Converter::ConvertIds(const v1::IdBatch& source, TableDraft& target) {

@@ -21,6 +21,9 @@ struct TableRows {
   Shape shape;
   // shape.element_count() little-endian floats, aligned to nothing.
   ByteRange values;
+  // MAX bags, when they were asked for: as many little-endian int32 as there
+  // are floats, aligned to nothing. Else empty.
+  ByteRange winners;
 };
 
 // What was looked up.
@@ -34,7 +37,8 @@ struct LookupResponse {
   // array as well as the bytes, outlives the response and its copies. INTERNAL
   // (reason BUG) if it is no message, or not one that a server of ours sends:
   // elements that are not FLOAT32, a uid that is not 16 bytes, a shape that
-  // disagrees with its floats. Fields of versions to come are ignored.
+  // disagrees with its floats, or winners that do. Fields of versions to come
+  // are ignored.
   static absl::StatusOr<LookupResponse> Parse(std::span<const Bytes> pieces);
 
   bool used_generated_code() const { return storage != nullptr; }

@@ -30,9 +30,27 @@
 #include "absl/status/statusor.h"
 #include "base/byte_range.h"
 #include "base/ids.h"
+#include "tensor/bags.h"
 #include "tensor/shape.h"
 
 namespace quire::wire {
+
+// How the ids of one table fall into bags, and what a bag's rows become.
+struct BagsRequest {
+  Pooling pooling = Pooling::kSum;
+  // Resolved, however they came: [bags + 1], ascending from 0 to the number of
+  // ids.
+  std::vector<int64_t> offsets;
+  // SUM: one little-endian float per id, or empty for all 1.
+  ByteRange weights;
+  // A push of MAX: as many little-endian int32 as the gradient has floats.
+  // Their values are not checked.
+  ByteRange winners;
+  // A lookup of MAX: the winners are wanted.
+  bool return_winners = false;
+
+  int64_t bag_count() const { return static_cast<int64_t>(offsets.size()) - 1; }
+};
 
 // Rows wanted from one table.
 struct TableLookup {
@@ -43,6 +61,8 @@ struct TableLookup {
   Shape ids_shape;
   // id_count() little-endian int64, aligned to nothing.
   ByteRange ids;
+  // Absent: each id is a row of the reply.
+  std::optional<BagsRequest> bags;
 
   int64_t id_count() const { return ids_shape.element_count(); }
 };
@@ -55,6 +75,8 @@ struct LookupRequest {
   std::optional<int64_t> max_response_bytes;
   // Over all tables; at most kIdsPerRequestMax.
   int64_t id_count = 0;
+  // Over all tables; at most kIdsPerRequestMax. Each takes 8 bytes of memory.
+  int64_t bag_count = 0;
   // Keeps the payloads that the generated code has read; views of them live as
   // long as any copy of this. Null: the payloads lie in the pieces.
   std::shared_ptr<const void> storage;
@@ -73,12 +95,18 @@ struct TableGradient {
   std::optional<TableUid> table_uid;
   // For this push, in place of the table's: finite, 0 or more.
   std::optional<double> learning_rate;
+  // Multiplies the gradient, before everything: finite.
+  std::optional<double> gradient_scale;
+  // The gradient of bags->weights is wanted; there are such weights.
+  bool return_weight_gradients = false;
   // Rank 0 .. 8. A request without a shape has [number of ids].
   Shape ids_shape;
   // id_count() little-endian int64, aligned to nothing.
   ByteRange ids;
+  // Those of the lookup that this is the gradient of.
+  std::optional<BagsRequest> bags;
   // Rank 0 .. 9. A request without a shape has [number of floats]. Whether it
-  // is ids_shape + [dim] only the table knows.
+  // is ids_shape + [dim], or [bags, dim], only the table knows.
   Shape gradient_shape;
   // gradient_shape.element_count() little-endian floats, aligned to nothing.
   ByteRange gradient;
@@ -93,6 +121,8 @@ struct ApplyGradientRequest {
   int min_durability = 0;
   // Over all tables; at most kIdsPerRequestMax.
   int64_t id_count = 0;
+  // As in LookupRequest.
+  int64_t bag_count = 0;
   // As in LookupRequest.
   std::shared_ptr<const void> storage;
 

@@ -101,6 +101,11 @@ void Set(const Probe& probe, Message& request) {
       at = reflection.AddMessage(at, field);
     }
   }
+  // Bags are whole but for what is probed, so that it is what is answered.
+  if (auto* bags = dynamic_cast<v1::Bags*>(at)) {
+    bags->set_pooling(v1::Bags::POOLING_SUM);
+    bags->add_offsets(0);
+  }
   SetField(probe.path.back(), probe.enum_value, *at);
 }
 
@@ -113,6 +118,10 @@ bool Names(const std::string& field, const Probe& probe) {
     if (!in_index && c != ']') {
       plain += c;
     }
+  }
+  // Bags are refused as a whole, for whichever of their fields is at fault.
+  if (const size_t bags = plain.find("bags."); bags != std::string::npos) {
+    plain.resize(bags + 4);
   }
   const std::string path = probe.text.substr(0, probe.text.find('='));
   return !plain.empty() && (path + ".").starts_with(plain + ".");
@@ -365,7 +374,9 @@ TEST_F(NotBuiltTest, OnAStreamItIsRefusedInBand) {
   grpc::ClientContext context;
   auto stream = rows_->LookupStream(&context);
   v1::LookupStreamRequest request;
-  Add(*request.mutable_request(), "t", {1}).mutable_bags();
+  v1::TableLookup& table = Add(*request.mutable_request(), "t", {1});
+  table.mutable_bags()->set_pooling(v1::Bags::POOLING_SUM);
+  table.mutable_bags()->add_offsets(0);
   v1::LookupStreamResponse response;
   ASSERT_TRUE(stream->Write(request) && stream->Read(&response));
   EXPECT_EQ(DetailsOf(response.error()).reason, "NOT_BUILT");

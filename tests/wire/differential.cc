@@ -34,6 +34,14 @@ std::string Describe(const ShapeDraft& shape) {
                        : "absent";
 }
 
+std::string Describe(const std::optional<BagsDraft>& bags) {
+  return bags ? fmt::format(
+                    "({} {} offsets ({}) weights {} winners {})", bags->pooling,
+                    bags->return_winners, fmt::join(bags->offsets, ", "),
+                    Hex(ToString(bags->weights)), Hex(ToString(bags->winners)))
+              : "absent";
+}
+
 }  // namespace
 
 std::string Describe(const Draft& draft) {
@@ -48,6 +56,10 @@ std::string Describe(const Draft& draft) {
                     Describe(table.learning_rate), Describe(table.ids_shape),
                     Hex(ToString(table.ids)), Describe(table.values_shape),
                     Hex(ToString(table.values)));
+    text += fmt::format("gradient_scale {} {} bags {} winners {}\n",
+                        Describe(table.gradient_scale),
+                        table.return_weight_gradients, Describe(table.bags),
+                        Hex(ToString(table.winners)));
   }
   return text;
 }

@@ -143,6 +143,24 @@ std::string Ours(v1::LookupResponse& message, RequestId request_id) {
   return buffer;
 }
 
+// Messages are read with bags, scales and winners, but written without.
+void DropWhatIsNotWritten(v1::TableLookup& table) { table.clear_bags(); }
+void DropWhatIsNotWritten(v1::TableGradient& table) {
+  table.clear_bags();
+  table.clear_gradient_scale();
+  table.clear_return_weight_gradients();
+}
+void DropWhatIsNotWritten(v1::TableLookupResult& table) {
+  table.clear_winners();
+}
+
+template <typename Message>
+void DropFromTables(Message& message) {
+  for (auto& table : *message.mutable_tables()) {
+    DropWhatIsNotWritten(table);
+  }
+}
+
 // A message, and the one around it on a stream.
 template <typename InnerMessage, typename StreamMessage>
 struct Pair {
@@ -175,6 +193,7 @@ TYPED_TEST(EncodeTest, WritesWhatTheGeneratedCodeWould) {
   for (int i = 0; i < 3000; ++i) {
     auto message = RandomMessage<typename TypeParam::Message>(this->random_,
                                                               Legality::kLegal);
+    DropFromTables(message);
 
     const std::string ours = Ours(message, std::nullopt);
 
@@ -187,6 +206,7 @@ TYPED_TEST(EncodeTest, WritesWhatTheGeneratedCodeWouldOnStreams) {
     typename TypeParam::Stream stream;
     stream.set_request_id(this->random_.OneIn(8) ? 0 : this->random_.Bits());
     Fill(this->random_, Legality::kLegal, Inner(stream));
+    DropFromTables(Inner(stream));
 
     const std::string ours = Ours(Inner(stream), stream.request_id());
 

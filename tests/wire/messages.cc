@@ -107,6 +107,49 @@ void FillTensor(Random& random, Legality legality, v1::Tensor& tensor) {
   }
 }
 
+// Bags that fit ids of rank 1 or 2; without winners.
+void FillBags(Random& random, Legality legality, const v1::IdBatch& ids,
+              v1::Bags& bags) {
+  const auto& dims = ids.shape().dims();
+  bags.set_pooling(static_cast<v1::Bags::Pooling>(random.Between(1, 4)));
+  if (bags.pooling() == v1::Bags::POOLING_SUM && random.OneIn(2)) {
+    for (int i = 0; i < ids.ids_size(); ++i) {
+      bags.add_weights(
+          std::bit_cast<float>(static_cast<uint32_t>(random.Bits())));
+    }
+  }
+  const bool has_offsets = !ids.has_shape() || dims.size() == 1;
+  if (has_offsets && (ids.ids_size() > 0 || random.OneIn(2))) {
+    int64_t offset = 0;
+    do {
+      bags.add_offsets(offset);
+      offset = random.Between(offset, ids.ids_size());
+    } while (!random.OneIn(5));
+  }
+  if (Misbehave(random, legality)) {
+    bags.set_pooling(static_cast<v1::Bags::Pooling>(
+        random.OneOf(std::to_array<int64_t>({0, 5, -1}))));
+  }
+  if (Misbehave(random, legality)) {
+    bags.add_offsets(static_cast<int64_t>(random.Bits() >> random.Index(64)));
+  }
+  if (Misbehave(random, legality)) {
+    bags.add_weights(0.5f);
+  }
+  if (Misbehave(random, legality)) {
+    bags.add_winners(static_cast<int32_t>(random.Bits()));
+  }
+}
+
+// Whether bags can be made of ids like these, or are to be anyway. A dim of
+// INT32_MAX would be too many bags.
+bool WantsBags(Random& random, Legality legality, const v1::IdBatch& ids) {
+  const auto& dims = ids.shape().dims();
+  const bool fits = !ids.has_shape() ||
+                    ((dims.size() == 1 || dims.size() == 2) && dims[0] < 1000);
+  return fits ? random.OneIn(2) : Misbehave(random, legality);
+}
+
 void FillTable(Random& random, Legality legality, v1::TableLookup& table) {
   if (random.OneIn(8)) {
     return;
@@ -117,9 +160,12 @@ void FillTable(Random& random, Legality legality, v1::TableLookup& table) {
   if (Misbehave(random, legality)) {
     table.set_output_dtype(static_cast<v1::ElementType>(random.Between(2, 5)));
   }
-  if (Misbehave(random, legality)) {
-    table.mutable_bags()->add_offsets(random.Between(0, 1000));
-    table.mutable_bags()->add_weights(0.5f);
+  if (WantsBags(random, legality, table.ids())) {
+    v1::Bags& bags = *table.mutable_bags();
+    FillBags(random, legality, table.ids(), bags);
+    bags.set_return_winners(bags.pooling() == v1::Bags::POOLING_MAX
+                                ? random.OneIn(2)
+                                : Misbehave(random, legality));
   }
 }
 
@@ -138,8 +184,24 @@ void FillTable(Random& random, Legality legality, v1::TableGradient& table) {
     table.set_learning_rate(random.OneOf(std::to_array(
         {-1.0, std::numeric_limits<double>::infinity(), std::nan("")})));
   }
+  if (random.OneIn(3)) {
+    table.set_gradient_scale(
+        random.OneOf(std::to_array({0.0, -0.0, -0.5, 5e-324, 1e308})));
+  }
   if (Misbehave(random, legality)) {
-    table.set_gradient_scale(0.5);
+    table.set_gradient_scale(std::nan(""));
+  }
+  if (WantsBags(random, legality, table.ids())) {
+    v1::Bags& bags = *table.mutable_bags();
+    FillBags(random, legality, table.ids(), bags);
+    if (bags.pooling() == v1::Bags::POOLING_MAX) {
+      for (int i = 0; i < table.gradient().values_size(); ++i) {
+        bags.add_winners(static_cast<int32_t>(random.Between(-1, 40)));
+      }
+    }
+    bags.set_return_winners(Misbehave(random, legality));
+    table.set_return_weight_gradients(bags.weights_size() > 0 &&
+                                      random.OneIn(2));
   }
   if (Misbehave(random, legality)) {
     table.set_return_weight_gradients(random.OneIn(2));
@@ -150,6 +212,14 @@ void FillTable(Random& random, Legality legality,
                v1::TableLookupResult& table) {
   table.set_table_uid(RandomBytes(random, 16));
   FillTensor(random, legality, *table.mutable_embeddings());
+  const int winner_count =
+      random.OneIn(2) ? table.embeddings().values_size() : 0;
+  for (int i = 0; i < winner_count; ++i) {
+    table.add_winners(static_cast<int32_t>(random.Bits()));
+  }
+  if (Misbehave(random, legality)) {
+    table.add_winners(7);
+  }
   if (Misbehave(random, legality)) {
     table.set_table_uid(RandomBytes(random, 17));
   }

@@ -146,11 +146,6 @@ TEST_F(LookupRefusalTest, FieldsThatAreNotBuiltAreNamed) {
   ExpectError(Parse(waiting), Reason::kNotBuilt, "min_position",
               "this version has no waiting for a position");
 
-  v1::LookupRequest pooled = message_;
-  pooled.mutable_tables(1)->mutable_bags();
-  ExpectError(Parse(pooled), Reason::kNotBuilt, "tables[1].bags",
-              "this version has no bags");
-
   table_.set_output_dtype(v1::ELEMENT_TYPE_BFLOAT16);
   ExpectRefused(Reason::kNotBuilt, "tables[1].output_dtype",
                 "this version has no ELEMENT_TYPE_BFLOAT16, only "
@@ -266,21 +261,6 @@ TEST_F(GradientRefusalTest, FieldsThatAreNotBuiltAreNamed) {
   known.mutable_push_id();
   ExpectError(Parse(known), Reason::kNotBuilt, "push_id",
               "this version has no pushes with an identity");
-
-  v1::ApplyGradientRequest scaled = message_;
-  scaled.mutable_tables(1)->set_gradient_scale(1);
-  ExpectError(Parse(scaled), Reason::kNotBuilt, "tables[1].gradient_scale",
-              "this version has no scaling of gradients");
-
-  v1::ApplyGradientRequest weighted = message_;
-  weighted.mutable_tables(1)->set_return_weight_gradients(true);
-  ExpectError(Parse(weighted), Reason::kNotBuilt,
-              "tables[1].return_weight_gradients",
-              "this version has no gradients of weights");
-
-  table_.mutable_bags();
-  ExpectRefused(Reason::kNotBuilt, "tables[1].bags",
-                "this version has no bags");
 }
 
 TEST(MalformedTest, WhatIsNoMessageIsSaidToBeNone) {

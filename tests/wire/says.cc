@@ -48,6 +48,47 @@ std::vector<int64_t> DimsOf(const Holder& holder, int count) {
              : std::vector<int64_t>{count};
 }
 
+// The bags of a table whose ids number `id_count`: [bags + 1].
+std::vector<int64_t> OffsetsOf(const v1::Bags& bags, const v1::IdBatch& ids) {
+  std::vector<int64_t> offsets(bags.offsets().begin(), bags.offsets().end());
+  if (ids.has_shape() && ids.shape().dims_size() == 2) {
+    for (int64_t bag = 0; bag < ids.shape().dims(0); ++bag) {
+      offsets.push_back(bag * ids.shape().dims(1));
+    }
+  }
+  offsets.push_back(ids.ids_size());
+  return offsets;
+}
+
+int NumberOf(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::kSum:
+      return v1::Bags::POOLING_SUM;
+    case Pooling::kMean:
+      return v1::Bags::POOLING_MEAN;
+    case Pooling::kMax:
+      return v1::Bags::POOLING_MAX;
+    case Pooling::kSqrtn:
+      return v1::Bags::POOLING_SQRTN;
+  }
+  return -1;
+}
+
+template <typename Parsed, typename Message>
+void ExpectBags(const Parsed& parsed, const Message& message) {
+  ASSERT_EQ(parsed.bags.has_value(), message.has_bags());
+  if (!parsed.bags) {
+    return;
+  }
+  const v1::Bags& bags = message.bags();
+  EXPECT_EQ(NumberOf(parsed.bags->pooling), bags.pooling());
+  EXPECT_EQ(parsed.bags->offsets, OffsetsOf(bags, message.ids()));
+  EXPECT_EQ(ElementsOf<uint32_t>(parsed.bags->weights), BitsOf(bags.weights()));
+  EXPECT_EQ(ElementsOf<int32_t>(parsed.bags->winners),
+            std::vector<int32_t>(bags.winners().begin(), bags.winners().end()));
+  EXPECT_EQ(parsed.bags->return_winners, bags.return_winners());
+}
+
 template <typename Parsed, typename Message>
 void ExpectTableAndIds(const Parsed& parsed, const Message& message) {
   const v1::IdBatch& ids = message.ids();
@@ -68,12 +109,17 @@ void ExpectTensor(const Shape& shape, const ByteRange& values,
 template <typename Parsed, typename Message>
 void ExpectTablesAndIds(const Parsed& parsed, const Message& message) {
   int64_t id_count = 0;
+  int64_t bag_count = 0;
   EXPECT_EQ(parsed.tables.size(), static_cast<size_t>(message.tables_size()));
   for (int i = 0; i < message.tables_size(); ++i) {
     ExpectTableAndIds(parsed.tables.at(static_cast<size_t>(i)),
                       message.tables(i));
+    const auto& table = parsed.tables.at(static_cast<size_t>(i));
+    ExpectBags(table, message.tables(i));
+    bag_count += table.bags ? table.bags->bag_count() : 0;
     id_count += message.tables(i).ids().ids_size();
   }
+  EXPECT_EQ(parsed.bag_count, bag_count);
   EXPECT_EQ(parsed.id_count, id_count);
 }
 
@@ -97,6 +143,12 @@ void ExpectSays(const ApplyGradientRequest& parsed,
     EXPECT_EQ(table.learning_rate, expected.has_learning_rate()
                                        ? std::optional(expected.learning_rate())
                                        : std::nullopt);
+    EXPECT_EQ(table.gradient_scale,
+              expected.has_gradient_scale()
+                  ? std::optional(expected.gradient_scale())
+                  : std::nullopt);
+    EXPECT_EQ(table.return_weight_gradients,
+              expected.return_weight_gradients());
     ExpectTensor(table.gradient_shape, table.gradient, expected.gradient());
   }
 }
@@ -108,6 +160,9 @@ void ExpectSays(const LookupResponse& parsed,
     const TableRows& table = parsed.tables[static_cast<size_t>(i)];
     EXPECT_EQ(BytesOf(table.table_uid), message.tables(i).table_uid());
     ExpectTensor(table.shape, table.values, message.tables(i).embeddings());
+    const auto& winners = message.tables(i).winners();
+    EXPECT_EQ(ElementsOf<int32_t>(table.winners),
+              std::vector<int32_t>(winners.begin(), winners.end()));
   }
 }
 
