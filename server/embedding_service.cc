@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "quire/v1/embedding.pb.h"
 #include "server/errors.h"
+#include "server/request_arrays.h"
 #include "server/requests.h"
 #include "wire/encode.h"
 
@@ -20,17 +21,15 @@ namespace {
 
 constexpr int64_t kBusyRetryMs = 20;
 
-// What a push takes beside its message, for each id: the id itself, its place
-// in the index of duplicates, its row's addresses.
-constexpr int64_t kPushBytesPerId = 80;
+// What a push takes beside its message, for each id: its place in the index of
+// duplicates, its scale, its row's addresses, the gradient of its weight.
+constexpr int64_t kPushBytesPerId = 88;
+
+// Where a bag starts, for each bag.
+constexpr int64_t kBytesPerBag = sizeof(int64_t);
 
 std::string TableField(size_t index) {
   return fmt::format("tables[{}].", index);
-}
-
-// The payload, aligned and in one piece, at ids[0, count).
-void CopyIds(const ByteRange& range, int64_t* ids) {
-  range.CopyTo(reinterpret_cast<std::byte*>(ids));
 }
 
 absl::Status CheckReplyBytes(int64_t bytes, std::optional<int64_t> asked) {
@@ -58,23 +57,17 @@ absl::Status CheckReplyBytes(int64_t bytes, std::optional<int64_t> asked) {
       "max_response_bytes");
 }
 
-absl::Status NotBuilt(std::string_view what, std::string_view field) {
-  return Error(Reason::kNotBuilt, fmt::format("this version has no {}", what),
-               field);
-}
-
-absl::Status CheckBuilt(const wire::TableLookup& wanted) {
-  return wanted.bags ? NotBuilt("bags", "bags") : absl::OkStatus();
-}
-
-absl::Status CheckBuilt(const wire::TableGradient& gradient) {
-  if (gradient.gradient_scale) {
-    return NotBuilt("scaling of gradients", "gradient_scale");
+// Of what a table answers: ids.shape + [dim], or [bags, dim]. It is also that
+// of its gradient. The field of the error is the ids'.
+template <typename TableRequest>
+absl::StatusOr<Shape> RowsShape(const TableRequest& request,
+                                const LiveTable& table) {
+  if (request.bags) {
+    return Shape{request.bags->bag_count(), table.dim()};
   }
-  if (gradient.return_weight_gradients) {
-    return NotBuilt("gradients of weights", "return_weight_gradients");
-  }
-  return gradient.bags ? NotBuilt("bags", "bags") : absl::OkStatus();
+  absl::StatusOr<Shape> shape = request.ids_shape.Append(table.dim());
+  return shape.ok() ? shape
+                    : WithFieldPrefix(std::move(shape).status(), "ids.shape");
 }
 
 absl::Status CheckDurability(int wanted) {
@@ -98,17 +91,30 @@ absl::Status CheckDurability(int wanted) {
 
 absl::Status CheckGradientShape(const wire::TableGradient& gradient,
                                 const LiveTable& table) {
-  QUIRE_ASSIGN_OR_RETURN(const Shape needed,
-                         gradient.ids_shape.Append(table.dim()));
+  QUIRE_ASSIGN_OR_RETURN(const Shape needed, RowsShape(gradient, table));
   if (gradient.gradient_shape == needed) {
     return absl::OkStatus();
   }
-  return Error(Reason::kBadShape,
-               fmt::format("table '{}': a gradient of shape {} for ids of "
-                           "shape {}; it must be {}",
-                           table.name(), gradient.gradient_shape.ToString(),
-                           gradient.ids_shape.ToString(), needed.ToString()),
-               "gradient.shape");
+  return Error(
+      Reason::kBadShape,
+      fmt::format(
+          "table '{}': a gradient of shape {} for {}; it must be {}",
+          table.name(), gradient.gradient_shape.ToString(),
+          gradient.bags
+              ? fmt::format("{} bags", gradient.bags->bag_count())
+              : fmt::format("ids of shape {}", gradient.ids_shape.ToString()),
+          needed.ToString()),
+      "gradient.shape");
+}
+
+// What a push takes besides its message: the arrays of its tables, and room to
+// sum the gradients of all ids.
+int64_t PushBytes(const wire::TableGradient& gradient, const LiveTable& table) {
+  const int64_t rows =
+      std::min(gradient.id_count(), table.created_spec().num_embeddings());
+  return RequestArrays::BytesOf(gradient.ids, gradient.bags) +
+         gradient.id_count() * kPushBytesPerId +
+         rows * table.dim() * static_cast<int64_t>(sizeof(float));
 }
 
 template <typename Response>
@@ -170,21 +176,24 @@ absl::StatusOr<Reply> EmbeddingService::Lookup(
   std::vector<wire::RowsEntry> entries;
   tables.reserve(request.tables.size());
   entries.reserve(request.tables.size());
+  int64_t array_bytes = 0;
   for (size_t i = 0; i < request.tables.size(); ++i) {
     const wire::TableLookup& wanted = request.tables[i];
-    QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckBuilt(wanted), TableField(i)));
     absl::StatusOr<TableHandle> table =
         engine_.Find(wanted.table_name, wanted.table_uid);
     if (!table.ok()) {
       return WithFieldPrefix(std::move(table).status(), TableField(i));
     }
-    absl::StatusOr<Shape> shape = wanted.ids_shape.Append((*table)->dim());
+    absl::StatusOr<Shape> shape = RowsShape(wanted, **table);
     if (!shape.ok()) {
-      return WithFieldPrefix(std::move(shape).status(),
-                             TableField(i) + "ids.shape");
+      return WithFieldPrefix(std::move(shape).status(), TableField(i));
     }
-    entries.push_back({.table_uid = (*table)->uid(), .shape = *shape});
+    entries.push_back(
+        {.table_uid = (*table)->uid(),
+         .shape = *shape,
+         .has_winners = wanted.bags && wanted.bags->return_winners});
     tables.push_back(*std::move(table));
+    array_bytes += RequestArrays::BytesOf(wanted.ids, wanted.bags);
   }
 
   const int64_t reply_bytes = wire::LookupResponseBytes(entries, request_id);
@@ -192,28 +201,32 @@ absl::StatusOr<Reply> EmbeddingService::Lookup(
       CheckReplyBytes(reply_bytes, request.max_response_bytes));
   Reply reply;
   QUIRE_RETURN_IF_ERROR(
-      Charge(reply_bytes + request.id_count * 8, reply.charge));
+      Charge(reply_bytes + array_bytes + request.bag_count * kBytesPerBag,
+             reply.charge));
 
-  const auto ids = std::make_unique_for_overwrite<int64_t[]>(
-      static_cast<size_t>(request.id_count));
-  int64_t* next = ids.get();
+  RequestArrays arrays(array_bytes);
+  std::vector<std::span<const int64_t>> ids;
+  ids.reserve(tables.size());
   for (size_t i = 0; i < tables.size(); ++i) {
-    const auto count = static_cast<size_t>(request.tables[i].id_count());
-    CopyIds(request.tables[i].ids, next);
+    ids.push_back(arrays.Ids(request.tables[i].ids));
     QUIRE_RETURN_IF_ERROR(
-        WithFieldPrefix(tables[i]->CheckIds({next, count}), TableField(i)));
-    next += count;
+        WithFieldPrefix(tables[i]->CheckIds(ids[i]), TableField(i)));
   }
 
   const wire::MessageLayout layout =
       wire::LayOutLookupResponse(entries, request_id);
   MessageBuffer buffer(layout.size(), layout.alignment_shift());
   layout.WriteHeaders(buffer.data());
-  next = ids.get();
   for (size_t i = 0; i < tables.size(); ++i) {
-    const auto count = static_cast<size_t>(request.tables[i].id_count());
-    tables[i]->Lookup({next, count}, buffer.data() + layout.payload_offset(i));
-    next += count;
+    std::byte* const rows = buffer.data() + layout.payload_offset(2 * i + 1);
+    if (const auto bags = arrays.BagsOf(request.tables[i].bags)) {
+      tables[i]->LookupBags(ids[i], *bags, rows,
+                            entries[i].has_winners
+                                ? buffer.data() + layout.payload_offset(2 * i)
+                                : nullptr);
+    } else {
+      tables[i]->Lookup(ids[i], rows);
+    }
   }
   reply.message = buffer.Release();
   return reply;
@@ -267,22 +280,12 @@ Reply EmbeddingService::ApplyGradientOnStream(const ReceivedMessage& message) {
 absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
     const wire::ApplyGradientRequest& request) {
   QUIRE_RETURN_IF_ERROR(CheckDurability(request.min_durability));
-  MemoryBudget::Charge charge;
-  int64_t gradient_bytes = 0;
-  for (const wire::TableGradient& gradient : request.tables) {
-    gradient_bytes += static_cast<int64_t>(gradient.gradient.size());
-  }
-  QUIRE_RETURN_IF_ERROR(
-      Charge(gradient_bytes + request.id_count * kPushBytesPerId, charge));
-
-  const auto ids = std::make_unique_for_overwrite<int64_t[]>(
-      static_cast<size_t>(request.id_count));
-  std::vector<PushPart> parts;
-  parts.reserve(request.tables.size());
-  int64_t* next = ids.get();
+  std::vector<TableHandle> tables;
+  tables.reserve(request.tables.size());
+  int64_t bytes = request.bag_count * kBytesPerBag;
+  int64_t array_bytes = 0;
   for (size_t i = 0; i < request.tables.size(); ++i) {
     const wire::TableGradient& gradient = request.tables[i];
-    QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckBuilt(gradient), TableField(i)));
     absl::StatusOr<TableHandle> table =
         engine_.Find(gradient.table_name, gradient.table_uid);
     absl::Status status = table.status();
@@ -292,13 +295,26 @@ absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
     if (!status.ok()) {
       return WithFieldPrefix(std::move(status), TableField(i));
     }
-    CopyIds(gradient.ids, next);
-    const auto count = static_cast<size_t>(gradient.id_count());
-    parts.push_back({.table = *std::move(table),
-                     .ids = {next, count},
-                     .gradient = gradient.gradient,
-                     .learning_rate = gradient.learning_rate});
-    next += count;
+    array_bytes += RequestArrays::BytesOf(gradient.ids, gradient.bags);
+    bytes += PushBytes(gradient, **table);
+    tables.push_back(*std::move(table));
+  }
+  MemoryBudget::Charge charge;
+  QUIRE_RETURN_IF_ERROR(Charge(bytes, charge));
+
+  RequestArrays arrays(array_bytes);
+  std::vector<PushPart> parts;
+  parts.reserve(tables.size());
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const wire::TableGradient& gradient = request.tables[i];
+    parts.push_back(
+        {.table = std::move(tables[i]),
+         .ids = arrays.Ids(gradient.ids),
+         .gradient = gradient.gradient,
+         .learning_rate = gradient.learning_rate,
+         .bags = arrays.BagsOf(gradient.bags),
+         .gradient_scale = gradient.gradient_scale,
+         .return_weight_gradients = gradient.return_weight_gradients});
   }
 
   QUIRE_ASSIGN_OR_RETURN(const std::vector<PushResult> results,
@@ -312,6 +328,8 @@ absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
     table.set_padding_dropped(results[i].padding_dropped);
     table.set_rows_skipped(results[i].rows_skipped);
     table.set_step(results[i].step);
+    table.mutable_weight_gradients()->Add(results[i].weight_gradients.begin(),
+                                          results[i].weight_gradients.end());
   }
   return response;
 }

@@ -36,7 +36,7 @@ void LiveTable::Lookup(std::span<const int64_t> ids, std::byte* out) {
 }
 
 void LiveTable::LookupBags(std::span<const int64_t> ids, const Bags& bags,
-                           std::byte* out, int32_t* winners) {
+                           std::byte* out, std::byte* winners) {
   rows_->GatherBags(ids, bags, out, winners);
   CountLookup(ids.size());
 }

@@ -58,7 +58,7 @@ class LiveTable {
   void Lookup(std::span<const int64_t> ids, std::byte* out);
   // The same, pooled. See Table::GatherBags.
   void LookupBags(std::span<const int64_t> ids, const Bags& bags,
-                  std::byte* out, int32_t* winners);
+                  std::byte* out, std::byte* winners);
 
   // --- Initial rows ---
 

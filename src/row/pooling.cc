@@ -30,7 +30,7 @@ void BagPool::Take(const float* rows, std::span<const float> weights,
   row_count_ += std::ssize(positions);
 }
 
-void BagPool::Finish(std::byte* out, int32_t* winners) {
+void BagPool::Finish(std::byte* out, std::byte* winners) {
   if (row_count_ > 0 && pooling_ == Pooling::kMean) {
     kernels_.divide(pooled_.data(), static_cast<float>(row_count_),
                     pooled_.size());
@@ -43,7 +43,7 @@ void BagPool::Finish(std::byte* out, int32_t* winners) {
   }
   std::memcpy(out, pooled_.data(), pooled_.size() * sizeof(float));
   if (winners != nullptr) {
-    std::ranges::copy(winners_, winners);
+    std::memcpy(winners, winners_.data(), winners_.size() * sizeof(int32_t));
   }
   if (!QUIRE_FAULT("empty_bag_keeps_rows")) {
     std::ranges::fill(pooled_, 0.0f);

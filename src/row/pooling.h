@@ -30,9 +30,10 @@ class BagPool {
             std::span<const int32_t> positions);
 
   // What they became, zeros if there were none; then a new bag begins.
-  //   out      float32 [dim], aligned to nothing
-  //   winners  [dim], or null; only MAX has any
-  void Finish(std::byte* out, int32_t* winners);
+  //   out      float32 [dim]
+  //   winners  int32   [dim], or null; only MAX has any
+  // Both aligned to nothing.
+  void Finish(std::byte* out, std::byte* winners);
 
  private:
   const kernels::Kernels& kernels_;

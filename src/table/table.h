@@ -59,10 +59,11 @@ class Table {
 
   // The values of rows, pooled. Padding is passed over.
   //   ids      int64   [n]
-  //   out      float32 [bags, dim]  aligned to nothing
+  //   out      float32 [bags, dim]
   //   winners  int32   [bags, dim], or null: see Bags::winners
+  // Both aligned to nothing.
   void GatherBags(std::span<const int64_t> ids, const Bags& bags,
-                  std::byte* out, int32_t* winners) const;
+                  std::byte* out, std::byte* winners) const;
 
   // The gradient of the weights of SUM bags: of each id's, the product of its
   // row's value and its bag's gradient; 0 for padding.

@@ -37,7 +37,7 @@ struct Wanted {
 }  // namespace
 
 void Table::GatherBags(std::span<const int64_t> ids, const Bags& bags,
-                       std::byte* out, int32_t* winners) const {
+                       std::byte* out, std::byte* winners) const {
   const auto dim = static_cast<size_t>(layout_.dim);
   const size_t rows_at_a_time = std::max<size_t>(1, kPoolFloats / dim);
   std::vector<float> rows(rows_at_a_time * dim);
@@ -46,8 +46,9 @@ void Table::GatherBags(std::span<const int64_t> ids, const Bags& bags,
   size_t open_bag = 0;  // those before it are finished
   const auto finish_until = [&](size_t bag) {
     for (; open_bag < bag; ++open_bag) {
-      pool.Finish(out + open_bag * dim * sizeof(float),
-                  winners == nullptr ? nullptr : winners + open_bag * dim);
+      static_assert(sizeof(float) == sizeof(int32_t));
+      const size_t at = open_bag * dim * sizeof(float);
+      pool.Finish(out + at, winners == nullptr ? nullptr : winners + at);
     }
   };
 
@@ -101,11 +102,12 @@ void Table::WeightGradients(const GradientPart& part,
   const auto dim = static_cast<size_t>(layout_.dim);
   const auto scale = static_cast<float>(part.gradient_scale.value_or(1.0));
   std::vector<float> gradient(dim);
-  std::vector<float> values;
+  const size_t rows_at_a_time = std::max<size_t>(1, kPoolFloats / dim);
+  std::vector<float> values(rows_at_a_time * dim);
   ByteRange::Reader reader(part.gradient);
   for (size_t b = 0; b + 1 < bags.offsets.size(); ++b) {
     const auto begin = static_cast<size_t>(bags.offsets[b]);
-    const auto count = static_cast<size_t>(bags.offsets[b + 1]) - begin;
+    const auto end = static_cast<size_t>(bags.offsets[b + 1]);
     auto* const bytes = reinterpret_cast<std::byte*>(gradient.data());
     const std::byte* read = reader.Next(dim * sizeof(float), bytes);
     if (read != bytes) {
@@ -114,16 +116,17 @@ void Table::WeightGradients(const GradientPart& part,
     for (float& g : gradient) {
       g *= scale;
     }
-    const std::span<const int64_t> ids = part.ids.subspan(begin, count);
-    values.resize(count * dim);
-    Gather(ids, reinterpret_cast<std::byte*>(values.data()));
-    for (size_t i = 0; i < count; ++i) {
-      const bool is_padding = ids[i] == config_.padding_idx &&
-                              !QUIRE_FAULT("weight_gradient_of_padding");
-      out[begin + i] = is_padding
-                           ? 0.0f
-                           : layout_.kernels->dot(gradient.data(),
-                                                  values.data() + i * dim, dim);
+    for (size_t i = begin; i < end; i += rows_at_a_time) {
+      const auto ids = part.ids.subspan(i, std::min(rows_at_a_time, end - i));
+      Gather(ids, reinterpret_cast<std::byte*>(values.data()));
+      for (size_t j = 0; j < ids.size(); ++j) {
+        const bool is_padding = ids[j] == config_.padding_idx &&
+                                !QUIRE_FAULT("weight_gradient_of_padding");
+        out[i + j] = is_padding
+                         ? 0.0f
+                         : layout_.kernels->dot(gradient.data(),
+                                                values.data() + j * dim, dim);
+      }
     }
   }
 }

@@ -70,6 +70,66 @@ void WriteIds(Writer to, int field, const std::optional<Shape>& shape,
   });
 }
 
+v1::Bags::Pooling PoolingNumber(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::kSum:
+      return v1::Bags::POOLING_SUM;
+    case Pooling::kMean:
+      return v1::Bags::POOLING_MEAN;
+    case Pooling::kMax:
+      return v1::Bags::POOLING_MAX;
+    case Pooling::kSqrtn:
+      return v1::Bags::POOLING_SQRTN;
+  }
+  QUIRE_CHECK(false, "every pooling has a number");
+}
+
+// Of ids of rank 1: where each bag starts. Of rank 2 the shape says it.
+template <typename Entry>
+std::span<const int64_t> OffsetsToSend(const Entry& entry) {
+  const bool is_rank_2 = entry.ids_shape && entry.ids_shape->rank() == 2;
+  return is_rank_2 ? std::span<const int64_t>()
+                   : entry.bags->offsets.first(entry.bags->offsets.size() - 1);
+}
+
+// Bags, or none; `write_arrays` writes the payloads: a message has their places
+// all the same.
+template <typename Writer, typename Entry, typename WriteArrays>
+void WriteBags(Writer to, int field, const Entry& entry, bool return_winners,
+               WriteArrays write_arrays) {
+  if (!entry.bags) {
+    write_arrays(to);
+    return;
+  }
+  to.Nested(field, [&](auto message) {
+    message.Varint(v1::Bags::kPoolingFieldNumber,
+                   PoolingNumber(entry.bags->pooling));
+    if (return_winners) {
+      message.Varint(v1::Bags::kReturnWinnersFieldNumber, 1);
+    }
+    if (const std::span<const int64_t> offsets = OffsetsToSend(entry);
+        !offsets.empty()) {
+      message.Nested(v1::Bags::kOffsetsFieldNumber, [&](auto array) {
+        for (const int64_t offset : offsets) {
+          array.RawVarint(static_cast<uint64_t>(offset));
+        }
+      });
+    }
+    write_arrays(message);
+  });
+}
+
+template <typename Entry>
+int64_t WeightBytes(const Entry& entry) {
+  return entry.bags ? static_cast<int64_t>(entry.bags->weights.size_bytes())
+                    : 0;
+}
+
+int64_t WinnerBytes(const GradientEntry& entry) {
+  return entry.bags ? static_cast<int64_t>(entry.bags->winners.size_bytes())
+                    : 0;
+}
+
 // The message of a hot method: Write(writer) describes its fields.
 
 struct LookupRequestBody {
@@ -88,6 +148,11 @@ struct LookupRequestBody {
       to.Nested(Request::kTablesFieldNumber, [&](auto table) {
         WriteTableRef(table, Table::kTableFieldNumber, entry.table_name,
                       entry.table_uid);
+        WriteBags(table, Table::kBagsFieldNumber, entry, entry.return_winners,
+                  [&](auto bags) {
+                    bags.Payload(v1::Bags::kWeightsFieldNumber,
+                                 WeightBytes(entry));
+                  });
         WriteIds(table, Table::kIdsFieldNumber, entry.ids_shape, entry.ids);
       });
     }
@@ -113,6 +178,18 @@ struct ApplyGradientRequestBody {
         if (entry.learning_rate) {
           table.Double(Table::kLearningRateFieldNumber, *entry.learning_rate);
         }
+        if (entry.gradient_scale) {
+          table.Double(Table::kGradientScaleFieldNumber, *entry.gradient_scale);
+        }
+        if (entry.return_weight_gradients) {
+          table.Varint(Table::kReturnWeightGradientsFieldNumber, 1);
+        }
+        WriteBags(
+            table, Table::kBagsFieldNumber, entry, /*return_winners=*/false,
+            [&](auto bags) {
+              bags.Payload(v1::Bags::kWeightsFieldNumber, WeightBytes(entry));
+              bags.Payload(v1::Bags::kWinnersFieldNumber, WinnerBytes(entry));
+            });
         WriteIds(table, Table::kIdsFieldNumber, entry.ids_shape, entry.ids);
         WriteTensor(table, Table::kGradientFieldNumber, entry.gradient_shape);
       });
@@ -129,6 +206,11 @@ struct LookupResponseBody {
     for (const RowsEntry& entry : entries) {
       to.Nested(v1::LookupResponse::kTablesFieldNumber, [&](auto table) {
         table.String(Table::kTableUidFieldNumber, AsText(entry.table_uid));
+        table.Payload(Table::kWinnersFieldNumber,
+                      entry.has_winners
+                          ? SaturatingMultiply(entry.shape.element_count(),
+                                               sizeof(int32_t))
+                          : 0);
         WriteTensor(table, Table::kEmbeddingsFieldNumber, entry.shape);
       });
     }
@@ -221,7 +303,10 @@ void Encode(std::span<const LookupEntry> entries, const MessageLayout& layout,
             std::byte* buffer) {
   layout.WriteHeaders(buffer);
   for (size_t i = 0; i < entries.size(); ++i) {
-    CopyPayload(entries[i].ids, layout, i, buffer);
+    if (entries[i].bags) {
+      CopyPayload(entries[i].bags->weights, layout, 2 * i, buffer);
+    }
+    CopyPayload(entries[i].ids, layout, 2 * i + 1, buffer);
   }
 }
 
@@ -229,8 +314,12 @@ void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,
             std::byte* buffer) {
   layout.WriteHeaders(buffer);
   for (size_t i = 0; i < entries.size(); ++i) {
-    CopyPayload(entries[i].ids, layout, 2 * i, buffer);
-    CopyPayload(entries[i].gradient, layout, 2 * i + 1, buffer);
+    if (entries[i].bags) {
+      CopyPayload(entries[i].bags->weights, layout, 4 * i, buffer);
+      CopyPayload(entries[i].bags->winners, layout, 4 * i + 1, buffer);
+    }
+    CopyPayload(entries[i].ids, layout, 4 * i + 2, buffer);
+    CopyPayload(entries[i].gradient, layout, 4 * i + 3, buffer);
   }
 }
 

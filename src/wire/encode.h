@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "base/ids.h"
+#include "tensor/bags.h"
 #include "tensor/shape.h"
 #include "wire/message_layout.h"
 
@@ -31,6 +32,10 @@ struct LookupEntry {
   // ids.size() elements, or absent: [ids.size()].
   std::optional<Shape> ids_shape = std::nullopt;
   std::span<const int64_t> ids;
+  // Offsets are sent with ids of rank 1; of rank 2, each row is a bag.
+  std::optional<Bags> bags = std::nullopt;
+  // Of MAX bags.
+  bool return_winners = false;
 };
 
 // Gradients of rows of one table.
@@ -39,30 +44,34 @@ struct GradientEntry {
   std::string_view table_name;
   std::optional<TableUid> table_uid = std::nullopt;
   std::optional<double> learning_rate = std::nullopt;
+  std::optional<double> gradient_scale = std::nullopt;
+  bool return_weight_gradients = false;
   // ids.size() elements, or absent: [ids.size()].
   std::optional<Shape> ids_shape = std::nullopt;
   std::span<const int64_t> ids;
-  // Of the gradient, as the API wants it: that of ids + [dim].
+  // As in LookupEntry.
+  std::optional<Bags> bags = std::nullopt;
+  // Of the gradient, as the API wants it: that of ids + [dim], or [bags, dim].
   Shape gradient_shape;
   // gradient_shape.element_count() floats, or empty if the caller writes them
   // into the buffer itself.
   std::span<const float> gradient = {};
 };
 
-// Payload i: the ids of entry i.
+// Payload 2i: the weights of entry i; payload 2i + 1: its ids.
 MessageLayout LayOutLookupRequest(
     std::span<const LookupEntry> entries,
     std::optional<int64_t> max_response_bytes,
     std::optional<uint64_t> request_id = std::nullopt);
 
-// Payload 2i: the ids of entry i; payload 2i + 1: its gradient.
+// Payload 4i: the weights of entry i; then its winners, its ids, its gradient.
 //   min_durability  a v1::Durability; 0: the tables' default
 MessageLayout LayOutApplyGradientRequest(
     std::span<const GradientEntry> entries, int min_durability = 0,
     std::optional<uint64_t> request_id = std::nullopt);
 
-// Write the whole message to buffer[0, layout.size()): headers, ids, and the
-// gradients that the entries bring. `layout` is that of the same entries.
+// Write the whole message to buffer[0, layout.size()): headers, ids, arrays of
+// bags, and the gradients that the entries bring. `layout` is that of the same entries.
 void Encode(std::span<const LookupEntry> entries, const MessageLayout& layout,
             std::byte* buffer);
 void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,
@@ -75,9 +84,12 @@ struct RowsEntry {
   TableUid table_uid{};
   // Of the rows, float32: rank 0 .. 9.
   Shape shape;
+  // A winner for each float: int32.
+  bool has_winners = false;
 };
 
-// Payload i: the rows of entry i, shape.element_count() floats.
+// Payload 2i: the winners of entry i, if it has any; payload 2i + 1: its rows.
+// Each is shape.element_count() elements.
 MessageLayout LayOutLookupResponse(
     std::span<const RowsEntry> entries,
     std::optional<uint64_t> request_id = std::nullopt);

@@ -13,7 +13,12 @@ int64_t MessageLayout::size() const {
 }
 
 int64_t MessageLayout::alignment_shift(int64_t alignment) const {
-  return payloads_.empty() ? 0 : -payload_offset(0) & (alignment - 1);
+  for (const Payload& payload : payloads_) {
+    if (payload.size > 0) {
+      return -payload.offset & (alignment - 1);
+    }
+  }
+  return 0;
 }
 
 void MessageLayout::WriteHeaders(std::byte* buffer) const {

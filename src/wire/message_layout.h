@@ -13,7 +13,7 @@
 //   MessageLayout layout = LayOutLookupResponse(tables);
 //   std::byte* buffer = …;  // layout.size() bytes
 //   layout.WriteHeaders(buffer);
-//   gather rows into buffer + layout.payload_offset(i)
+//   gather rows into buffer + layout.payload_offset(2 * i + 1)
 //
 // The result is, byte for byte, what the generated code would serialise.
 //
@@ -43,8 +43,8 @@ class MessageLayout {
   int64_t payload_size(size_t index) const { return payloads_[index].size; }
 
   // How far into a buffer that is aligned to `alignment` (a power of two) the
-  // message must begin for payload 0 to be aligned, too: less than alignment.
-  // 0 if there is no payload.
+  // message must begin for the first payload that is not empty to be aligned,
+  // too: less than alignment. 0 if there is none.
   int64_t alignment_shift(int64_t alignment = 64) const;
 
   // Writes all but the payloads to buffer[0, size()). size() is at most
@@ -61,7 +61,7 @@ class MessageLayout {
 
   // All headers, end to end; enough in place for a table and its name.
   absl::InlinedVector<std::byte, 192> headers_;
-  absl::InlinedVector<Payload, 2> payloads_;
+  absl::InlinedVector<Payload, 4> payloads_;
   // Saturates.
   int64_t payload_bytes_ = 0;
 };

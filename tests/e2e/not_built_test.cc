@@ -119,10 +119,6 @@ bool Names(const std::string& field, const Probe& probe) {
       plain += c;
     }
   }
-  // Bags are refused as a whole, for whichever of their fields is at fault.
-  if (const size_t bags = plain.find("bags."); bags != std::string::npos) {
-    plain.resize(bags + 4);
-  }
   const std::string path = probe.text.substr(0, probe.text.find('='));
   return !plain.empty() && (path + ".").starts_with(plain + ".");
 }
@@ -255,8 +251,13 @@ class NotBuiltTest : public ServiceTest {
 TEST_F(NotBuiltTest, EveryFieldOfALookupIsBuiltOrRefusedByName) {
   v1::LookupRequest lookup;
   Add(lookup, "t", {1});
-  std::set<std::string> built =
-      Under("tables", Union({kRef, kIds, {"output_dtype=1"}}));
+  std::set<std::string> built = Under(
+      "tables",
+      Union({kRef,
+             kIds,
+             {"output_dtype=1"},
+             Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",
+                            "return_winners", "offsets", "weights"})}));
   built.insert("max_response_bytes");
   Probes("EmbeddingService/Lookup", lookup, built);
 }
@@ -265,7 +266,13 @@ TEST_F(NotBuiltTest, EveryFieldOfAPushIsBuiltOrRefusedByName) {
   v1::ApplyGradientRequest push;
   SetGradient({1, 2}, {1, 2}, Add(push, "t", {1}));
   std::set<std::string> built = Under(
-      "tables", Union({kRef, kIds, TensorAt("gradient"), {"learning_rate"}}));
+      "tables",
+      Union({kRef,
+             kIds,
+             TensorAt("gradient"),
+             {"learning_rate", "gradient_scale", "return_weight_gradients"},
+             Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",
+                            "offsets", "weights", "winners"})}));
   built.insert("min_durability=1");
   Probes("EmbeddingService/ApplyGradient", push, built);
 }
@@ -374,13 +381,12 @@ TEST_F(NotBuiltTest, OnAStreamItIsRefusedInBand) {
   grpc::ClientContext context;
   auto stream = rows_->LookupStream(&context);
   v1::LookupStreamRequest request;
-  v1::TableLookup& table = Add(*request.mutable_request(), "t", {1});
-  table.mutable_bags()->set_pooling(v1::Bags::POOLING_SUM);
-  table.mutable_bags()->add_offsets(0);
+  Add(*request.mutable_request(), "t", {1})
+      .set_output_dtype(v1::ELEMENT_TYPE_FLOAT16);
   v1::LookupStreamResponse response;
   ASSERT_TRUE(stream->Write(request) && stream->Read(&response));
   EXPECT_EQ(DetailsOf(response.error()).reason, "NOT_BUILT");
-  EXPECT_EQ(DetailsOf(response.error()).field, "tables[0].bags");
+  EXPECT_EQ(DetailsOf(response.error()).field, "tables[0].output_dtype");
   stream->WritesDone();
   EXPECT_TRUE(stream->Finish().ok());
 }

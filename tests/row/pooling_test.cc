@@ -28,7 +28,9 @@ Pooled Finish(BagPool& pool, size_t dim, bool wants_winners) {
   Pooled pooled = {std::vector<float>(dim, 9.0f), {}};
   pooled.winners.resize(wants_winners ? dim : 0, 9);
   pool.Finish(reinterpret_cast<std::byte*>(pooled.values.data()),
-              wants_winners ? pooled.winners.data() : nullptr);
+              wants_winners
+                  ? reinterpret_cast<std::byte*>(pooled.winners.data())
+                  : nullptr);
   return pooled;
 }
 

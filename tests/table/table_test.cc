@@ -247,7 +247,7 @@ void ExpectBags(const Rows& rows, const Table& table, Pooling pooling,
       bags.ids,
       {.pooling = pooling, .offsets = bags.offsets, .weights = bags.weights},
       reinterpret_cast<std::byte*>(found.data()),
-      is_max ? winners.data() : nullptr);
+      is_max ? reinterpret_cast<std::byte*>(winners.data()) : nullptr);
 
   std::vector<float> expected(bag_count * dim);
   std::vector<int32_t> expected_winners(bag_count * dim);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <limits>
 #include <optional>
 #include <span>
@@ -47,8 +48,37 @@ Shape Normalise(v1::Tensor& tensor) {
   return ShapeOf(tensor.shape());
 }
 
+// Where resolved offsets are kept, for as long as entries point to them.
+using Offsets = std::deque<std::vector<int64_t>>;
+
+// The bags of `ids`, with offsets as the reader would resolve them.
+std::optional<Bags> BagsOf(const v1::Bags& bags, const v1::IdBatch& ids,
+                           Offsets& kept) {
+  std::vector<int64_t>& offsets =
+      kept.emplace_back(bags.offsets().begin(), bags.offsets().end());
+  if (ids.shape().dims_size() == 2) {
+    for (int64_t row = 0; row < ids.shape().dims(0); ++row) {
+      offsets.push_back(row * ids.shape().dims(1));
+    }
+  }
+  offsets.push_back(ids.ids_size());
+  constexpr Pooling kPoolings[] = {Pooling::kSum, Pooling::kSum, Pooling::kMean,
+                                   Pooling::kMax, Pooling::kSqrtn};
+  return Bags{
+      .pooling = kPoolings[bags.pooling()],
+      .offsets = offsets,
+      .weights = std::span(bags.weights().data(), bags.weights().size()),
+      .winners = std::span(bags.winners().data(), bags.winners().size())};
+}
+
+template <typename Table>
+std::optional<Bags> BagsOf(const Table& table, Offsets& kept) {
+  return table.has_bags() ? BagsOf(table.bags(), table.ids(), kept)
+                          : std::nullopt;
+}
+
 // The parts that are always there, and unspecified as we leave them.
-LookupEntry EntryOf(v1::TableLookup& table) {
+LookupEntry EntryOf(v1::TableLookup& table, Offsets& kept) {
   table.clear_output_dtype();
   const v1::TableRef& ref = *table.mutable_table();
   const v1::IdBatch& ids = *table.mutable_ids();
@@ -56,10 +86,12 @@ LookupEntry EntryOf(v1::TableLookup& table) {
           .table_uid = UidOf(ref.uid()),
           .ids_shape = ids.has_shape() ? std::optional(ShapeOf(ids.shape()))
                                        : std::nullopt,
-          .ids = std::span(ids.ids().data(), ids.ids().size())};
+          .ids = std::span(ids.ids().data(), ids.ids().size()),
+          .bags = BagsOf(table, kept),
+          .return_winners = table.bags().return_winners()};
 }
 
-GradientEntry EntryOf(v1::TableGradient& table) {
+GradientEntry EntryOf(v1::TableGradient& table, Offsets& kept) {
   const v1::TableRef& ref = *table.mutable_table();
   const v1::IdBatch& ids = *table.mutable_ids();
   v1::Tensor& gradient = *table.mutable_gradient();
@@ -69,25 +101,31 @@ GradientEntry EntryOf(v1::TableGradient& table) {
           .learning_rate = table.has_learning_rate()
                                ? std::optional(table.learning_rate())
                                : std::nullopt,
+          .gradient_scale = table.has_gradient_scale()
+                                ? std::optional(table.gradient_scale())
+                                : std::nullopt,
+          .return_weight_gradients = table.return_weight_gradients(),
           .ids_shape = ids.has_shape() ? std::optional(ShapeOf(ids.shape()))
                                        : std::nullopt,
           .ids = std::span(ids.ids().data(), ids.ids().size()),
+          .bags = BagsOf(table, kept),
           .gradient_shape = shape,
           .gradient =
               std::span(gradient.values().data(), gradient.values().size())};
 }
 
-RowsEntry EntryOf(v1::TableLookupResult& table) {
+RowsEntry EntryOf(v1::TableLookupResult& table, Offsets&) {
   return {.table_uid = UidOf(table.table_uid()).value(),
-          .shape = Normalise(*table.mutable_embeddings())};
+          .shape = Normalise(*table.mutable_embeddings()),
+          .has_winners = table.winners_size() > 0};
 }
 
 // Normalises the tables of a message; what they become as entries.
 template <typename Entry, typename Message>
-std::vector<Entry> EntriesOf(Message& message) {
+std::vector<Entry> EntriesOf(Message& message, Offsets& kept) {
   std::vector<Entry> entries;
   for (auto& table : *message.mutable_tables()) {
-    entries.push_back(EntryOf(table));
+    entries.push_back(EntryOf(table, kept));
   }
   return entries;
 }
@@ -105,7 +143,8 @@ std::byte* Begin(std::string& buffer) {
 using RequestId = std::optional<uint64_t>;
 
 std::string Ours(v1::LookupRequest& message, RequestId request_id) {
-  const auto entries = EntriesOf<LookupEntry>(message);
+  Offsets kept;
+  const auto entries = EntriesOf<LookupEntry>(message, kept);
   const MessageLayout layout = LayOutLookupRequest(
       entries,
       message.has_max_response_bytes()
@@ -118,7 +157,8 @@ std::string Ours(v1::LookupRequest& message, RequestId request_id) {
 }
 
 std::string Ours(v1::ApplyGradientRequest& message, RequestId request_id) {
-  const auto entries = EntriesOf<GradientEntry>(message);
+  Offsets kept;
+  const auto entries = EntriesOf<GradientEntry>(message, kept);
   const MessageLayout layout =
       LayOutApplyGradientRequest(entries, message.min_durability(), request_id);
   std::string buffer = Buffer(layout);
@@ -127,38 +167,24 @@ std::string Ours(v1::ApplyGradientRequest& message, RequestId request_id) {
 }
 
 std::string Ours(v1::LookupResponse& message, RequestId request_id) {
-  const auto entries = EntriesOf<RowsEntry>(message);
+  Offsets kept;
+  const auto entries = EntriesOf<RowsEntry>(message, kept);
   const MessageLayout layout = LayOutLookupResponse(entries, request_id);
   EXPECT_EQ(LookupResponseBytes(entries, request_id), layout.size());
   std::string buffer = Buffer(layout);
-  for (int i = 0; i < message.tables_size(); ++i) {
-    const auto& values = message.tables(i).embeddings().values();
-    const size_t payload = static_cast<size_t>(i);
-    EXPECT_EQ(layout.payload_size(payload), values.size() * 4);
-    std::ranges::copy(std::as_bytes(std::span(
-                          values.data(), static_cast<size_t>(values.size()))),
+  const auto write = [&](size_t payload, const auto& elements) {
+    const auto size = static_cast<size_t>(elements.size());
+    EXPECT_EQ(layout.payload_size(payload), elements.size() * 4);
+    std::ranges::copy(std::as_bytes(std::span(elements.data(), size)),
                       Begin(buffer) + layout.payload_offset(payload));
+  };
+  for (int i = 0; i < message.tables_size(); ++i) {
+    const size_t payload = 2 * static_cast<size_t>(i);
+    write(payload, message.tables(i).winners());
+    write(payload + 1, message.tables(i).embeddings().values());
   }
   layout.WriteHeaders(Begin(buffer));
   return buffer;
-}
-
-// Messages are read with bags, scales and winners, but written without.
-void DropWhatIsNotWritten(v1::TableLookup& table) { table.clear_bags(); }
-void DropWhatIsNotWritten(v1::TableGradient& table) {
-  table.clear_bags();
-  table.clear_gradient_scale();
-  table.clear_return_weight_gradients();
-}
-void DropWhatIsNotWritten(v1::TableLookupResult& table) {
-  table.clear_winners();
-}
-
-template <typename Message>
-void DropFromTables(Message& message) {
-  for (auto& table : *message.mutable_tables()) {
-    DropWhatIsNotWritten(table);
-  }
 }
 
 // A message, and the one around it on a stream.
@@ -193,7 +219,6 @@ TYPED_TEST(EncodeTest, WritesWhatTheGeneratedCodeWould) {
   for (int i = 0; i < 3000; ++i) {
     auto message = RandomMessage<typename TypeParam::Message>(this->random_,
                                                               Legality::kLegal);
-    DropFromTables(message);
 
     const std::string ours = Ours(message, std::nullopt);
 
@@ -206,7 +231,6 @@ TYPED_TEST(EncodeTest, WritesWhatTheGeneratedCodeWouldOnStreams) {
     typename TypeParam::Stream stream;
     stream.set_request_id(this->random_.OneIn(8) ? 0 : this->random_.Bits());
     Fill(this->random_, Legality::kLegal, Inner(stream));
-    DropFromTables(Inner(stream));
 
     const std::string ours = Ours(Inner(stream), stream.request_id());
 
@@ -229,10 +253,10 @@ TEST(MessageLayoutTest, GradientsMayBeWrittenLater) {
   std::string later = Buffer(layout);
   Encode(std::span(&entry, 1), layout, Begin(later));
   EXPECT_NE(later, at_once);
-  std::memcpy(Begin(later) + layout.payload_offset(1), gradient.data(),
-              static_cast<size_t>(layout.payload_size(1)));
+  std::memcpy(Begin(later) + layout.payload_offset(3), gradient.data(),
+              static_cast<size_t>(layout.payload_size(3)));
 
-  EXPECT_EQ(layout.payload_count(), 2);
+  EXPECT_EQ(layout.payload_count(), 4);
   EXPECT_EQ(later, at_once);
 }
 
@@ -241,23 +265,25 @@ TEST(MessageLayoutTest, AnEmptyPayloadHasAPlace) {
 
   const MessageLayout layout = LayOutLookupResponse(entries);
 
-  EXPECT_EQ(layout.payload_count(), 2);
-  EXPECT_EQ(layout.payload_size(0), 0);
-  EXPECT_EQ(layout.payload_size(1), 20);
-  EXPECT_LE(layout.payload_offset(1) + 20, layout.size());
+  EXPECT_EQ(layout.payload_count(), 4);
+  EXPECT_EQ(layout.payload_size(1), 0);
+  EXPECT_EQ(layout.payload_size(3), 20);
+  EXPECT_LE(layout.payload_offset(3) + 20, layout.size());
 }
 
-TEST(MessageLayoutTest, TheShiftAlignsTheFirstPayload) {
+TEST(MessageLayoutTest, TheShiftAlignsTheFirstPayloadThatIsNotEmpty) {
   Random random(Seed());
   for (int i = 0; i < 200; ++i) {
-    const RowsEntry entry = {.shape = {random.Between(1, 500), 7}};
+    const RowsEntry entry = {.shape = {random.Between(1, 500), 7},
+                             .has_winners = random.OneIn(2)};
     const MessageLayout layout = LayOutLookupResponse({{entry}}, random.Bits());
 
     const int64_t shift = layout.alignment_shift();
 
     EXPECT_GE(shift, 0);
     EXPECT_LT(shift, 64);
-    EXPECT_EQ((shift + layout.payload_offset(0)) % 64, 0);
+    const size_t first = entry.has_winners ? 0 : 1;
+    EXPECT_EQ((shift + layout.payload_offset(first)) % 64, 0);
   }
   EXPECT_EQ(MessageLayout().alignment_shift(), 0);
 }
