@@ -19,7 +19,6 @@ class Tally:
     numbers: int = 0
     bit_exact: int = 0
     within: int = 0
-    not_built: bool = False
 
 
 @dataclasses.dataclass

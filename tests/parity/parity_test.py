@@ -46,9 +46,6 @@ def run_group(group, connection, options):
         except Mismatch as mismatch:
             failures.append(str(mismatch))
         except Refusal as refusal:
-            if refusal.reason == "NOT_BUILT" and not options.complete:
-                tally.not_built = True
-                break
             failures.append(f"{case.origin}\n  the server refused: {refusal}")
         finally:
             case.end()
@@ -96,8 +93,6 @@ def parse():
     parser.add_argument("--cases", type=int, help="per group")
     parser.add_argument("--case", type=int, help="this one alone")
     parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--complete", action="store_true",
-                        help="what the server has not built is a failure")
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--fault", action="append",
                         help="with --faults: this one alone")
