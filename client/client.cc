@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "client/bags.h"
 #include "client/core.h"
 #include "client/lookup.h"
 #include "client/push.h"
@@ -70,6 +71,32 @@ absl::Status Client::Lookup(std::span<const LookupItem> items,
   return *std::move(result);
 }
 
+absl::StatusOr<FloatTensor> Client::Core::LookupNew(Client& client,
+                                                    LookupItem item,
+                                                    const Shape& shape,
+                                                    CallOptions call) {
+  // One deadline for all that follows.
+  call.deadline = DeadlineOf(call);
+  for (bool is_retry = false;; is_retry = true) {
+    QUIRE_ASSIGN_OR_RETURN(const KnownTable known,
+                           Know(item.table, *call.deadline));
+    QUIRE_ASSIGN_OR_RETURN(const Shape rows_shape, shape.Append(known.dim));
+    FloatTensor rows{.shape = rows_shape,
+                     .values = std::vector<float>(
+                         static_cast<size_t>(rows_shape.element_count()))};
+    item.uid = known.uid;
+    item.out = rows.values;
+    const absl::Status status = client.Lookup({&item, 1}, call);
+    if (status.ok()) {
+      return rows;
+    }
+    Forget(item.table);
+    if (ReasonOf(status) != Reason::kTableReplaced || is_retry) {
+      return status;
+    }
+  }
+}
+
 absl::StatusOr<FloatTensor> Client::Lookup(std::string_view table,
                                            std::span<const int64_t> ids,
                                            const Shape& shape,
@@ -80,26 +107,16 @@ absl::StatusOr<FloatTensor> Client::Lookup(std::string_view table,
                              ids.size(), shape.ToString()),
                  "shape");
   }
-  // One deadline for all that follows.
-  call.deadline = core_->DeadlineOf(call);
-  for (bool is_retry = false;; is_retry = true) {
-    QUIRE_ASSIGN_OR_RETURN(const Core::KnownTable known,
-                           core_->Know(table, *call.deadline));
-    QUIRE_ASSIGN_OR_RETURN(const Shape rows_shape, shape.Append(known.dim));
-    FloatTensor rows{.shape = rows_shape,
-                     .values = std::vector<float>(
-                         static_cast<size_t>(rows_shape.element_count()))};
-    const LookupItem item{
-        .table = table, .uid = known.uid, .ids = ids, .out = rows.values};
-    const absl::Status status = Lookup({&item, 1}, call);
-    if (status.ok()) {
-      return rows;
-    }
-    core_->Forget(table);
-    if (ReasonOf(status) != Reason::kTableReplaced || is_retry) {
-      return status;
-    }
-  }
+  return core_->LookupNew(*this, {.table = table, .ids = ids}, shape, call);
+}
+
+absl::StatusOr<FloatTensor> Client::LookupBags(std::string_view table,
+                                               std::span<const int64_t> ids,
+                                               const Bags& bags,
+                                               CallOptions call) {
+  QUIRE_RETURN_IF_ERROR(CheckBags(bags, ids.size(), "bags"));
+  return core_->LookupNew(*this, {.table = table, .ids = ids, .bags = bags},
+                          Shape{bags.bag_count()}, call);
 }
 
 void Client::LookupAsync(std::span<const LookupItem> items, CallOptions call,

@@ -37,6 +37,7 @@
 #include "quire/v1/admin.pb.h"
 #include "quire/v1/embedding.pb.h"
 #include "quire/v1/table.pb.h"
+#include "tensor/bags.h"
 #include "tensor/shape.h"
 
 namespace quire {
@@ -69,8 +70,15 @@ struct LookupItem {
   std::optional<TableUid> uid;
   // [n]: a shaped batch is passed flat, its rows come back in the same order.
   std::span<const int64_t> ids;
-  // [n, dim]: written in place. Its size must be n * dim exactly.
+  // [n, dim], or with bags [bags, dim]: written in place. Its size must be that
+  // exactly.
   std::span<float> out;
+  // Pooled by the server, so that only the bags cross the wire; without
+  // winners.
+  std::optional<Bags> bags = std::nullopt;
+  // Of MAX bags, what a push of their gradient wants: [bags, dim], written in
+  // place. Empty: not wanted.
+  std::span<int32_t> winners = {};
 };
 
 // Gradients for rows of one table.
@@ -79,10 +87,16 @@ struct GradientItem {
   std::optional<TableUid> uid;
   // [n]
   std::span<const int64_t> ids;
-  // [n, dim]
+  // [n, dim], or with bags [bags, dim]
   std::span<const float> gradient;
   // For this push, in place of the table's.
   std::optional<double> learning_rate;
+  // Those of the lookup that this is the gradient of; of MAX, with its winners.
+  std::optional<Bags> bags = std::nullopt;
+  // Multiplies the gradient, before everything.
+  std::optional<double> gradient_scale = std::nullopt;
+  // Of SUM bags with weights: PushedTable::weight_gradients are wanted.
+  bool return_weight_gradients = false;
 };
 
 // What a push did to one table.
@@ -94,6 +108,8 @@ struct PushedTable {
   // Rows that the non-finite policy left as they were.
   int64_t rows_skipped = 0;
   int64_t step = 0;
+  // When asked for: [n], from rows as they were before the push.
+  std::vector<float> weight_gradients;
 };
 
 using Labels = std::vector<std::string>;
@@ -115,8 +131,8 @@ class Client {
   // --- Rows ---
 
   // Looks rows up in one table or many, in one round trip; more than a
-  // message can carry is split, fetched in parallel and joined. `out` is
-  // unspecified after an error.
+  // message can carry is split, fetched in parallel and joined; bags are not
+  // cut. `out` is unspecified after an error.
   absl::Status Lookup(std::span<const LookupItem> items, CallOptions call = {});
 
   // The same for one table, into memory of its own.
@@ -125,6 +141,11 @@ class Client {
   absl::StatusOr<FloatTensor> Lookup(std::string_view table,
                                      std::span<const int64_t> ids,
                                      const Shape& shape, CallOptions call = {});
+  // The result is [bags, dim].
+  absl::StatusOr<FloatTensor> LookupBags(std::string_view table,
+                                         std::span<const int64_t> ids,
+                                         const Bags& bags,
+                                         CallOptions call = {});
 
   // The same without waiting. What `items` points to, ids and out, stays until
   // `done` is called, once, on a thread of the client's: it must not block.
@@ -132,8 +153,9 @@ class Client {
                    std::function<void(absl::Status)> done);
 
   // Pushes one step. Never split: one request, all tables or none. A push over
-  // the server's limit has its duplicate ids summed, in request order, and is
-  // then sent if it fits.
+  // the server's limit has the duplicate ids of items without bags summed, in
+  // request order, and is then sent if it fits; a table to which it matters how
+  // often an id occurs (scale_grad_by_freq, SKIP_ROW) refuses that.
   absl::StatusOr<std::vector<PushedTable>> ApplyGradient(
       std::span<const GradientItem> items, CallOptions call = {});
 
@@ -142,11 +164,6 @@ class Client {
   void ApplyGradientAsync(
       std::span<const GradientItem> items, CallOptions call,
       std::function<void(absl::StatusOr<std::vector<PushedTable>>)> done);
-
-  // One row for each of the bags of `lookup`, pooled by the server: [bags,
-  // dim]. One request: bags that do not fit are refused.
-  absl::StatusOr<FloatTensor> LookupBags(const v1::TableLookup& lookup,
-                                         CallOptions call = {});
 
   absl::StatusOr<v1::NearestResponse> Nearest(const v1::NearestRequest& request,
                                               CallOptions call = {});

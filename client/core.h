@@ -67,6 +67,11 @@ class Client::Core {
   absl::StatusOr<KnownTable> Know(std::string_view table, absl::Time deadline);
   void Forget(std::string_view table);
 
+  // Looks `item` up, into memory of its own: shape + [dim]. Its dim is asked
+  // for, once more if the table has been replaced.
+  absl::StatusOr<FloatTensor> LookupNew(Client& client, LookupItem item,
+                                        const Shape& shape, CallOptions call);
+
  private:
   absl::Status CheckSize(std::string_view method, size_t bytes) const;
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "client/bags.h"
 #include "client/message.h"
 #include "client/part_error.h"
 #include "wire/encode.h"
@@ -27,19 +28,43 @@ int64_t MaxResponseBytes(const v1::ServerLimits& limits) {
   return std::min(limits.lookup_reply_bytes(), kLookupReplyBytesMax);
 }
 
+// Rows of the output.
+int64_t RowCount(const LookupItem& item) {
+  return item.bags ? item.bags->bag_count() : std::ssize(item.ids);
+}
+
 std::vector<Part> SplitIntoParts(std::span<const LookupItem> items,
                                  std::span<const int64_t> dims,
                                  const v1::ServerLimits& limits) {
   std::vector<SplitItem> split(items.size());
   for (size_t i = 0; i < items.size(); ++i) {
-    split[i] = {.id_count = std::ssize(items[i].ids),
-                .row_bytes = dims[i] * static_cast<int64_t>(sizeof(float))};
+    const LookupItem& item = items[i];
+    const auto row_bytes = dims[i] * static_cast<int64_t>(sizeof(float));
+    split[i] = {
+        .row_count = RowCount(item),
+        .row_bytes = item.winners.empty() ? row_bytes : 2 * row_bytes,
+        .offsets = item.bags ? item.bags->offsets : std::span<const int64_t>()};
   }
   return SplitLookup(
       split, {.reply_bytes = std::min(MaxResponseBytes(limits), kPartBytes),
               .ids = limits.ids_per_request(),
               .items = limits.tables_per_request(),
               .item_bytes = kItemReplyBytes});
+}
+
+// The bags of a part, by themselves; `offsets` are kept there.
+Bags BagsOf(const ItemRange& range, const Bags& whole,
+            std::vector<int64_t>& offsets) {
+  const auto of_range = whole.offsets.subspan(
+      static_cast<size_t>(range.begin), static_cast<size_t>(range.count) + 1);
+  offsets.assign(of_range.begin(), of_range.end());
+  for (int64_t& offset : offsets) {
+    offset -= range.id_begin;
+  }
+  return {.pooling = whole.pooling,
+          .offsets = offsets,
+          .weights = whole.weights.empty() ? whole.weights
+                                           : IdsOf(range, whole.weights)};
 }
 
 // The server counts with the table's dim, we with that of `out`: a part that
@@ -52,6 +77,33 @@ absl::Status ExplainReplyTooLarge(const absl::Status& error) {
                fmt::format("rows are wider than out has room for: {}",
                            std::string(error.message())),
                FieldOf(error));
+}
+
+// What a lookup's bags cannot be; `field` is theirs.
+absl::Status CheckLookupBags(const LookupItem& item, const std::string& field) {
+  if (!item.bags) {
+    return item.winners.empty()
+               ? absl::OkStatus()
+               : Error(Reason::kBadValue,
+                       "winners are of bags; bring bags of Pooling::kMax, or "
+                       "leave the winners out",
+                       field);
+  }
+  QUIRE_RETURN_IF_ERROR(CheckBags(*item.bags, item.ids.size(), field));
+  if (!item.bags->winners.empty()) {
+    return Error(Reason::kBadValue,
+                 "a lookup came with winners in its bags; they go with a push. "
+                 "Those that it gives go to LookupItem::winners",
+                 field + ".winners");
+  }
+  if (!item.winners.empty() && item.winners.size() != item.out.size()) {
+    return Error(Reason::kBadShape,
+                 fmt::format("room for {} winners and {} floats; there is one "
+                             "for each",
+                             item.winners.size(), item.out.size()),
+                 field + ".winners");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ReplyOfWrongSize(std::string_view what, size_t found,
@@ -68,18 +120,21 @@ absl::StatusOr<std::vector<int64_t>> LookupOperation::DimsOf(
     std::span<const LookupItem> items) {
   std::vector<int64_t> dims(items.size(), 0);
   for (size_t i = 0; i < items.size(); ++i) {
-    const size_t id_count = items[i].ids.size();
-    const size_t floats = items[i].out.size();
-    const size_t dim = id_count == 0 ? 0 : floats / id_count;
-    if (dim * id_count != floats || (dim == 0 && id_count > 0)) {
+    QUIRE_RETURN_IF_ERROR(
+        CheckLookupBags(items[i], fmt::format("items[{}].bags", i)));
+    const int64_t row_count = RowCount(items[i]);
+    const int64_t floats = std::ssize(items[i].out);
+    const int64_t dim = row_count == 0 ? 0 : floats / row_count;
+    if (dim * row_count != floats || (dim == 0 && row_count > 0)) {
       return Error(
           Reason::kBadShape,
-          fmt::format("table '{}': out has room for {} floats; rows for {} ids "
+          fmt::format("table '{}': out has room for {} floats; rows for {} {} "
                       "need as many times the table's dim",
-                      items[i].table, floats, id_count),
+                      items[i].table, floats, row_count,
+                      items[i].bags ? "bags" : "ids"),
           fmt::format("items[{}].out", i));
     }
-    dims[i] = static_cast<int64_t>(dim);
+    dims[i] = dim;
   }
   return dims;
 }
@@ -138,13 +193,19 @@ void LookupOperation::StartNextPart() {
 
 grpc::ByteBuffer LookupOperation::EncodePart(const Part& part) const {
   std::vector<wire::LookupEntry> entries;
+  // Of the bags of each entry, counted from its first id.
+  std::vector<std::vector<int64_t>> offsets(part.ranges.size());
   entries.reserve(part.ranges.size());
-  for (const ItemRange& range : part.ranges) {
+  for (size_t i = 0; i < part.ranges.size(); ++i) {
+    const ItemRange& range = part.ranges[i];
     const LookupItem& item = items_[range.item_index];
     entries.push_back({.table_name = item.table,
                        .table_uid = item.uid,
-                       .ids_shape = std::nullopt,
-                       .ids = RowsOf(range, item.ids, 1)});
+                       .ids = IdsOf(range, item.ids),
+                       .return_winners = !item.winners.empty()});
+    if (item.bags) {
+      entries.back().bags = BagsOf(range, *item.bags, offsets[i]);
+    }
   }
   const wire::MessageLayout layout = wire::LayOutLookupRequest(
       entries, MaxResponseBytes(connection_.info().limits()));
@@ -211,6 +272,14 @@ absl::Status LookupOperation::JoinRange(const ItemRange& range,
         fmt::format("tables[{}].table", range.item_index));
   }
   uid = rows.table_uid;
+  if (!item.winners.empty()) {
+    if (rows.winners.size() != rows.values.size()) {
+      return ReplyOfWrongSize("winners", rows.winners.size() / sizeof(int32_t),
+                              rows.values.size() / sizeof(float));
+    }
+    rows.winners.CopyTo(
+        reinterpret_cast<std::byte*>(RowsOf(range, item.winners, dim).data()));
+  }
   rows.values.CopyTo(
       reinterpret_cast<std::byte*>(RowsOf(range, item.out, dim).data()));
   return absl::OkStatus();

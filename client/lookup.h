@@ -37,7 +37,8 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
  public:
   using Done = std::function<void(absl::Status)>;
 
-  // How each item lies in its output; BAD_SHAPE if one does not.
+  // The dim of each item, as it lies in its output; INVALID_ARGUMENT if one
+  // does not, or its bags are none.
   static absl::StatusOr<std::vector<int64_t>> DimsOf(
       std::span<const LookupItem> items);
 

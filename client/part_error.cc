@@ -43,14 +43,14 @@ absl::Status InWholeLookup(const absl::Status& error, const Part& part) {
   const ItemRange& range = part.ranges[static_cast<size_t>(*table)];
   std::string whole_field = fmt::format("tables[{}]", range.item_index);
   if (const auto id = TakeIndex(".ids.ids[", rest)) {
-    whole_field += fmt::format(".ids.ids[{}]", range.begin + *id);
+    whole_field += fmt::format(".ids.ids[{}]", range.id_begin + *id);
   }
   whole_field += rest;
   std::string message(error.message());
-  if (range.begin > 0) {
+  if (range.id_begin > 0) {
     message += fmt::format(
         " (The lookup went out in parts: positions count from id {}.)",
-        range.begin);
+        range.id_begin);
   }
   absl::Status whole = Error(*reason, message, whole_field);
   const std::optional<int64_t> retry_after_ms = RetryAfterMsOf(error);

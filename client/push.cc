@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/limits.h"
 #include "base/status.h"
+#include "client/bags.h"
 #include "client/message.h"
 #include "client/uid.h"
 #include "wire/encode.h"
@@ -27,26 +28,36 @@ int64_t IdCount(std::span<const wire::GradientEntry> entries) {
 
 absl::StatusOr<wire::GradientEntry> EntryOf(const GradientItem& item,
                                             size_t item_index) {
-  const int64_t id_count = std::ssize(item.ids);
+  if (item.bags) {
+    QUIRE_RETURN_IF_ERROR(CheckBags(*item.bags, item.ids.size(),
+                                    fmt::format("items[{}].bags", item_index)));
+  }
+  const int64_t row_count =
+      item.bags ? item.bags->bag_count() : std::ssize(item.ids);
   const int64_t floats = std::ssize(item.gradient);
-  const int64_t dim = id_count == 0 ? 0 : floats / id_count;
-  if (dim * id_count != floats || (dim == 0 && id_count > 0) || dim > kDimMax) {
+  const int64_t dim = row_count == 0 ? 0 : floats / row_count;
+  if (dim * row_count != floats || (dim == 0 && row_count > 0) ||
+      dim > kDimMax) {
+    const char* const rows = item.bags ? "bag" : "id";
     return Error(
         Reason::kBadShape,
-        fmt::format("table '{}': {} gradient floats for {} ids; there must be "
-                    "as many for each id as the table's dim",
-                    item.table, floats, id_count),
+        fmt::format("table '{0}': {1} gradient floats for {2} {3}s; there must "
+                    "be as many for each {3} as the table's dim",
+                    item.table, floats, row_count, rows),
         fmt::format("items[{}].gradient", item_index));
   }
   QUIRE_ASSIGN_OR_RETURN(const Shape shape,
-                         Shape::Make(std::vector<int64_t>{id_count, dim}));
-  return wire::GradientEntry{.table_name = item.table,
-                             .table_uid = item.uid,
-                             .learning_rate = item.learning_rate,
-                             .ids_shape = std::nullopt,
-                             .ids = item.ids,
-                             .gradient_shape = shape,
-                             .gradient = item.gradient};
+                         Shape::Make(std::vector<int64_t>{row_count, dim}));
+  return wire::GradientEntry{
+      .table_name = item.table,
+      .table_uid = item.uid,
+      .learning_rate = item.learning_rate,
+      .gradient_scale = item.gradient_scale,
+      .return_weight_gradients = item.return_weight_gradients,
+      .ids = item.ids,
+      .bags = item.bags,
+      .gradient_shape = shape,
+      .gradient = item.gradient};
 }
 
 // No protobuf message and no dim is larger, whatever a server takes.
@@ -128,11 +139,15 @@ absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
   std::vector<SummedGradient> sums;
   sums.reserve(entries.size());
   for (wire::GradientEntry& entry : entries) {
+    if (entry.bags || entry.gradient_scale) {
+      continue;  // each occurrence has a scale of its own, or is rounded
+    }
     const int64_t dim = entry.gradient_shape.dim(1);
     sums.push_back(SumDuplicates(entry.ids, entry.gradient, dim));
     entry.ids = sums.back().ids;
     entry.gradient = sums.back().gradient;
     entry.gradient_shape = Shape{std::ssize(entry.ids), dim};
+    entry.duplicates_summed = true;
   }
   if (auto message = EncodeIfItFits(entries, limits)) {
     return *std::move(message);
@@ -156,7 +171,9 @@ absl::StatusOr<std::vector<PushedTable>> ReadPushReply(
                       .rows_changed = table.rows_changed(),
                       .padding_dropped = table.padding_dropped(),
                       .rows_skipped = table.rows_skipped(),
-                      .step = table.step()});
+                      .step = table.step(),
+                      .weight_gradients = {table.weight_gradients().begin(),
+                                           table.weight_gradients().end()}});
   }
   return pushed;
 }

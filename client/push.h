@@ -31,8 +31,9 @@ SummedGradient SumDuplicates(std::span<const int64_t> ids,
                              std::span<const float> gradient, int64_t dim);
 
 // The request. One over a limit has the duplicate ids of each item summed
-// first; if that does not bring it below, TOO_LARGE. BAD_SHAPE if a gradient
-// does not lie evenly over its ids. Nothing is referred to after the return.
+// first, but for items with bags or a gradient_scale; if that does not bring it
+// below, TOO_LARGE. INVALID_ARGUMENT if bags are none, or a gradient does not
+// lie evenly over its rows. Nothing is referred to after the return.
 absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
                                             const v1::ServerLimits& limits);
 

@@ -43,37 +43,6 @@ absl::Status NotFilledInTime(const v1::Table& table) {
 
 }  // namespace
 
-absl::StatusOr<FloatTensor> Client::LookupBags(const v1::TableLookup& lookup,
-                                               CallOptions call) {
-  v1::LookupRequest request;
-  *request.add_tables() = lookup;
-  request.set_max_response_bytes(
-      std::min(core_->connection().info().limits().lookup_reply_bytes(),
-               kLookupReplyBytesMax));
-  QUIRE_ASSIGN_OR_RETURN(v1::LookupResponse response,
-                         core_->Unary("Lookup", core_->connection().embedding(),
-                                      &Embedding::PrepareAsyncLookup, request,
-                                      core_->DeadlineOf(call)));
-  if (response.tables_size() != 1) {
-    return Error(Reason::kBug,
-                 fmt::format("the server answered a lookup in one table with "
-                             "{}",
-                             response.tables_size()));
-  }
-  const v1::Tensor& rows = response.tables(0).embeddings();
-  const std::vector<int64_t> dims(rows.shape().dims().begin(),
-                                  rows.shape().dims().end());
-  QUIRE_ASSIGN_OR_RETURN(const Shape shape, Shape::Make(dims));
-  if (shape.element_count() != rows.values_size()) {
-    return Error(Reason::kBug,
-                 fmt::format("the server answered with {} numbers for bags of "
-                             "shape {}",
-                             rows.values_size(), shape.ToString()));
-  }
-  return FloatTensor{.shape = shape,
-                     .values = {rows.values().begin(), rows.values().end()}};
-}
-
 absl::StatusOr<v1::NearestResponse> Client::Nearest(
     const v1::NearestRequest& request, CallOptions call) {
   return core_->Unary("Nearest", core_->connection().embedding(),

@@ -314,7 +314,8 @@ absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
          .learning_rate = gradient.learning_rate,
          .bags = arrays.BagsOf(gradient.bags),
          .gradient_scale = gradient.gradient_scale,
-         .return_weight_gradients = gradient.return_weight_gradients});
+         .return_weight_gradients = gradient.return_weight_gradients,
+         .duplicates_summed = gradient.duplicates_summed});
   }
 
   QUIRE_ASSIGN_OR_RETURN(const std::vector<PushResult> results,

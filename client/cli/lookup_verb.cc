@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/status.h"
+#include "client/bags.h"
 #include "client/cli/output.h"
 #include "client/cli/row_options.h"
 #include "client/cli/verbs.h"
@@ -12,6 +13,7 @@
 #include "client/formats/numbers.h"
 #include "client/terminal/nested_json.h"
 #include "client/terminal/tensor_text.h"
+#include "tensor/bags.h"
 
 namespace quire::cli {
 namespace {
@@ -22,7 +24,7 @@ using enum OutputFormat;
 struct LookupOptions {
   std::string table;
   RowOptions rows;
-  v1::Bags::Pooling pooling = v1::Bags::POOLING_UNSPECIFIED;
+  std::optional<Pooling> pooling;
   std::vector<int64_t> offsets;
   std::vector<float> weights;
   OutputFormat output = kTable;
@@ -111,7 +113,7 @@ void PrintRows(const LookupOptions& options, const IdBatch& batch,
 }
 
 absl::Status CheckPooling(const LookupOptions& options) {
-  if (options.pooling == v1::Bags::POOLING_UNSPECIFIED) {
+  if (!options.pooling) {
     return options.offsets.empty() && options.weights.empty()
                ? absl::OkStatus()
                : formats::InputError(
@@ -124,19 +126,38 @@ absl::Status CheckPooling(const LookupOptions& options) {
              : absl::OkStatus();
 }
 
+// Where the bags of a batch begin, and at last where its ids end.
+absl::StatusOr<std::vector<int64_t>> OffsetsOf(const LookupOptions& options,
+                                               const IdBatch& batch) {
+  std::vector<int64_t> offsets = options.offsets;
+  if (batch.shape.rank() == 2 && offsets.empty()) {
+    for (int64_t row = 0; row <= batch.shape.dim(0); ++row) {
+      offsets.push_back(row * batch.shape.dim(1));
+    }
+    return offsets;
+  }
+  if (batch.shape.rank() != 1 || (offsets.empty() && !batch.ids.empty())) {
+    return formats::InputError(fmt::format(
+        "ids of shape {}{}: bags are the rows of '[[1,2],[3,4]]', or begin in "
+        "plain ids where --offsets says",
+        batch.shape.ToString(), offsets.empty() ? "" : " and --offsets"));
+  }
+  offsets.push_back(std::ssize(batch.ids));
+  return offsets;
+}
+
 absl::StatusOr<FloatTensor> LookupBags(const LookupOptions& options,
                                        const IdBatch& batch, Client& client) {
-  v1::TableLookup lookup;
-  lookup.mutable_table()->set_name(options.table);
-  v1::IdBatch& ids = *lookup.mutable_ids();
-  ids.mutable_ids()->Add(batch.ids.begin(), batch.ids.end());
-  const auto dims = batch.shape.dims();
-  ids.mutable_shape()->mutable_dims()->Add(dims.begin(), dims.end());
-  v1::Bags& bags = *lookup.mutable_bags();
-  bags.set_pooling(options.pooling);
-  bags.mutable_offsets()->Add(options.offsets.begin(), options.offsets.end());
-  bags.mutable_weights()->Add(options.weights.begin(), options.weights.end());
-  return client.LookupBags(lookup);
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<int64_t> offsets,
+                         OffsetsOf(options, batch));
+  const Bags bags = {.pooling = *options.pooling,
+                     .offsets = offsets,
+                     .weights = options.weights};
+  if (const absl::Status typed = CheckBags(bags, batch.ids.size(), "");
+      !typed.ok()) {
+    return formats::InputError(std::string(typed.message()));
+  }
+  return client.LookupBags(options.table, batch.ids, bags);
 }
 
 absl::Status CheckNpy(const LookupOptions& options, size_t batch_count,
@@ -165,9 +186,9 @@ absl::Status Lookup(const LookupOptions& options, Session& session) {
   for (const IdBatch& batch : batches) {
     QUIRE_ASSIGN_OR_RETURN(
         const FloatTensor rows,
-        options.pooling == v1::Bags::POOLING_UNSPECIFIED
-            ? client->Lookup(options.table, batch.ids, batch.shape)
-            : LookupBags(options, batch, *client));
+        options.pooling
+            ? LookupBags(options, batch, *client)
+            : client->Lookup(options.table, batch.ids, batch.shape));
     PrintRows(options, batch, rows, is_first);
     is_first = false;
   }
@@ -190,12 +211,13 @@ void AddLookup(Program& program) {
       [options](Session& session) { return Lookup(*options, session); });
   AddTable(verb, options->table);
   options->rows.AddTo(verb);
-  AddChoice<v1::Bags::Pooling>(verb, "--pool", options->pooling,
-                               {{"sum", v1::Bags::POOLING_SUM},
-                                {"mean", v1::Bags::POOLING_MEAN},
-                                {"max", v1::Bags::POOLING_MAX},
-                                {"sqrtn", v1::Bags::POOLING_SQRTN}},
-                               "make one row of each bag: of each row of ids");
+  AddChoice<std::optional<Pooling>>(
+      verb, "--pool", options->pooling,
+      {{"sum", Pooling::kSum},
+       {"mean", Pooling::kMean},
+       {"max", Pooling::kMax},
+       {"sqrtn", Pooling::kSqrtn}},
+      "make one row of each bag: of each row of ids");
   verb.add_option("--offsets", options->offsets,
                   "where each bag begins, in plain ids: 0,3,5")
       ->delimiter(',')

@@ -79,6 +79,25 @@ absl::Status CheckFrequency(const PushPart& part) {
                is_max ? "bags.pooling" : "bags.weights");
 }
 
+// Whether the table must see every occurrence of an id by itself.
+absl::Status CheckDuplicatesSummed(const PushPart& part) {
+  const TableConfig& config = part.table->rows().config();
+  const bool skips_rows = config.non_finite_policy == NonFinitePolicy::kSkipRow;
+  if (!part.duplicates_summed || !(config.scale_grad_by_freq || skips_rows)) {
+    return absl::OkStatus();
+  }
+  return Error(
+      Reason::kBadValue,
+      fmt::format(
+          "table '{}' has {}: it matters how often an id occurs, and "
+          "the gradients of equal ids were summed before they came. "
+          "Push them as they are; if that is too large, fewer rows at "
+          "a time",
+          part.table->name(),
+          skips_rows ? "non_finite_policy SKIP_ROW" : "scale_grad_by_freq"),
+      "duplicates_summed");
+}
+
 // RULINGS 12: a table that is named twice is one table.
 absl::StatusOr<std::vector<PushGroup>> GroupByTable(
     std::span<const PushPart> parts) {
@@ -89,6 +108,8 @@ absl::StatusOr<std::vector<PushGroup>> GroupByTable(
     QUIRE_RETURN_IF_ERROR(
         WithFieldPrefix(part.table->CheckIds(part.ids), PartField(i)));
     QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckFrequency(part), PartField(i)));
+    QUIRE_RETURN_IF_ERROR(
+        WithFieldPrefix(CheckDuplicatesSummed(part), PartField(i)));
     const auto [found, is_new] =
         group_of.try_emplace(part.table.get(), groups.size());
     if (is_new) {

@@ -62,6 +62,8 @@ struct PushPart {
   std::optional<double> gradient_scale = std::nullopt;
   // Of SUM bags with weights.
   bool return_weight_gradients = false;
+  // Refused by tables to which it matters how often an id occurs.
+  bool duplicates_summed = false;
 };
 
 // What a push did to the table of one part. Parts of one table get the same,

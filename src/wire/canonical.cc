@@ -191,6 +191,7 @@ void ReadTable<v1::TableGradient>(PieceReader& in, Draft& draft,
   ReadBags(in, Table::kBagsFieldNumber, draft, table);
   ReadMessage<v1::IdBatch>(in, Table::kIdsFieldNumber, table);
   ReadMessage<v1::Tensor>(in, Table::kGradientFieldNumber, table);
+  ReadBool(in, Table::kDuplicatesSummedFieldNumber, table.duplicates_summed);
 }
 
 template <>

@@ -135,6 +135,7 @@ absl::Status CheckTable(TableDraft& draft, TableGradient& table,
   }
   table.gradient_scale = draft.gradient_scale;
   table.return_weight_gradients = draft.return_weight_gradients;
+  table.duplicates_summed = draft.duplicates_summed;
   table.table_name = std::move(draft.name);
   table.learning_rate = draft.learning_rate;
   table.ids = draft.ids;

@@ -38,6 +38,7 @@ struct TableDraft {
   std::optional<double> learning_rate;
   std::optional<double> gradient_scale;
   bool return_weight_gradients = false;
+  bool duplicates_summed = false;
   std::optional<BagsDraft> bags;
   ShapeDraft ids_shape;
   ByteRange ids;

@@ -192,6 +192,9 @@ struct ApplyGradientRequestBody {
             });
         WriteIds(table, Table::kIdsFieldNumber, entry.ids_shape, entry.ids);
         WriteTensor(table, Table::kGradientFieldNumber, entry.gradient_shape);
+        if (entry.duplicates_summed) {
+          table.Varint(Table::kDuplicatesSummedFieldNumber, 1);
+        }
       });
     }
   }

@@ -46,6 +46,7 @@ struct GradientEntry {
   std::optional<double> learning_rate = std::nullopt;
   std::optional<double> gradient_scale = std::nullopt;
   bool return_weight_gradients = false;
+  bool duplicates_summed = false;
   // ids.size() elements, or absent: [ids.size()].
   std::optional<Shape> ids_shape = std::nullopt;
   std::span<const int64_t> ids;

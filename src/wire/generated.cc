@@ -145,6 +145,7 @@ absl::Status Converter::ConvertTable(const v1::TableGradient& source,
     target.gradient_scale = source.gradient_scale();
   }
   target.return_weight_gradients = source.return_weight_gradients();
+  target.duplicates_summed = source.duplicates_summed();
   ConvertBags(source, target);
   ConvertIds(source.ids(), target);
   return WithFieldPrefix(ConvertTensor(source.gradient(), target), "gradient.");

@@ -99,6 +99,8 @@ struct TableGradient {
   std::optional<double> gradient_scale;
   // The gradient of bags->weights is wanted; there are such weights.
   bool return_weight_gradients = false;
+  // By the sender, over this entry.
+  bool duplicates_summed = false;
   // Rank 0 .. 8. A request without a shape has [number of ids].
   Shape ids_shape;
   // id_count() little-endian int64, aligned to nothing.

@@ -205,6 +205,49 @@ class LookupTest(cli_case.CliCase):
 
 class BagsTest(cli_case.CliCase):
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        numpy.save(cls.dir / "dictionary.npy", ROWS)
+        cls().quire("import", "dictionary.npy")
+
+    def pooled(self, *arguments):
+        document = json.loads(self.quire("lookup", "dictionary", *arguments,
+                                         "-o", "json"))
+        rows = numpy.array(document["embeddings"], numpy.float32)
+        self.assertEqual(document["shape"], list(rows.shape))
+        return rows
+
+    def check(self, expected, *arguments):
+        numpy.testing.assert_allclose(
+            self.pooled(*arguments), expected, rtol=1e-6)
+
+    def test_each_row_of_ids_is_a_bag(self):
+        self.check(ROWS[IDS].sum(axis=1), LITERAL, "--pool", "sum")
+        self.check(ROWS[IDS].mean(axis=1), LITERAL, "--pool", "mean")
+        self.check(ROWS[IDS].max(axis=1), LITERAL, "--pool", "max")
+        self.check(ROWS[IDS].sum(axis=1) / numpy.sqrt(2), LITERAL,
+                   "--pool", "sqrtn")
+        self.check(numpy.zeros((2, 5)), "[[],[]]", "--pool", "sum")
+
+    def test_plain_ids_are_bags_from_offset_to_offset(self):
+        self.check([ROWS[1] + ROWS[2], 0 * ROWS[0], ROWS[9]],
+                   1, 2, 9, "--pool", "sum", "--offsets", "0,2,2")
+        self.check([0.5 * ROWS[1] + 2 * ROWS[2], 4 * ROWS[9]],
+                   1, 2, 9, "--pool", "sum", "--offsets", "0,2",
+                   "--weights", "0.5,2,4")
+        self.assertTrue(self.quire("lookup", "dictionary", LITERAL, "--pool",
+                                   "mean").endswith("shape (3, 5)\n"))
+
+    def test_offsets_and_weights_that_do_not_fit_are_refused(self):
+        self.refused(2, "offsets ascend", "lookup", "dictionary", 1, 2, 3,
+                     "--pool", "sum", "--offsets", "0,2,1")
+        self.refused(2, "1 weights for 2 ids", "lookup", "dictionary", 1, 2,
+                     "--pool", "sum", "--offsets", "0", "--weights", "0.5")
+        self.refused(1, "they go with POOLING_SUM only", "lookup",
+                     "dictionary", 1, 2, "--pool", "max", "--offsets", "0",
+                     "--weights", "0.5,1")
+
     def test_what_no_bags_can_be_is_refused(self):
         self.refused(2, "--offsets and --weights are of bags; add --pool",
                      "lookup", "t", 1, "--offsets", "0,1")
@@ -214,6 +257,11 @@ class BagsTest(cli_case.CliCase):
                      "lookup", "t", "[[1]]", "--pool", "median")
         self.refused(2, "--offsets cannot be 'x'",
                      "lookup", "t", 1, "--pool", "sum", "--offsets", "x")
+        self.refused(2, r"bags are the rows of '\[\[1,2\],\[3,4\]\]'",
+                     "lookup", "dictionary", 1, 2, "--pool", "sum")
+        self.refused(2, r"ids of shape \(1, 1\) and --offsets",
+                     "lookup", "dictionary", "[[1]]", "--pool", "sum",
+                     "--offsets", "0")
 
 
 if __name__ == "__main__":

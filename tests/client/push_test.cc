@@ -87,6 +87,44 @@ TEST_F(PushTest, ArrivesAsItWasGiven) {
   EXPECT_THAT(bias.gradient().values(), ElementsAre(9));
 }
 
+TEST_F(PushTest, BagsArriveAsTheyWereGiven) {
+  server_.on_push = [this](auto&, auto& request, auto& response) {
+    received_ = request;
+    auto& result = *response.add_tables();
+    result.set_table_uid(testing::Text(UidOf(3)));
+    result.add_weight_gradients(0.5f);
+    result.add_weight_gradients(-1.0f);
+    return grpc::Status::OK;
+  };
+  const auto client = server_.Connect();
+  const std::vector<int64_t> ids = {5, 3};
+  const std::vector<int64_t> offsets = {0, 1, 1, 2};
+  const std::vector<float> weights = {2, 3};
+  const std::vector<float> gradient = {1, 2, 3, 4, 5, 6};
+  const GradientItem item = {.table = "words",
+                             .ids = ids,
+                             .gradient = gradient,
+                             .bags = Bags{.pooling = Pooling::kSum,
+                                          .offsets = offsets,
+                                          .weights = weights},
+                             .gradient_scale = 0.25,
+                             .return_weight_gradients = true};
+
+  const auto pushed = client->ApplyGradient({&item, 1});
+
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  EXPECT_THAT((*pushed)[0].weight_gradients, ElementsAre(0.5f, -1.0f));
+  const v1::TableGradient& words = received_.tables(0);
+  EXPECT_EQ(words.bags().pooling(), v1::Bags::POOLING_SUM);
+  EXPECT_THAT(words.bags().offsets(), ElementsAre(0, 1, 1));
+  EXPECT_THAT(words.bags().weights(), ElementsAre(2, 3));
+  EXPECT_THAT(words.ids().ids(), ElementsAre(5, 3));
+  EXPECT_THAT(words.gradient().shape().dims(), ElementsAre(3, 2));
+  EXPECT_EQ(words.gradient_scale(), 0.25);
+  EXPECT_TRUE(words.return_weight_gradients());
+  EXPECT_FALSE(words.duplicates_summed());
+}
+
 TEST_F(PushTest, NothingAtAllIsAPushToo) {
   const auto client = server_.Connect();
 

@@ -270,7 +270,8 @@ TEST_F(NotBuiltTest, EveryFieldOfAPushIsBuiltOrRefusedByName) {
       Union({kRef,
              kIds,
              TensorAt("gradient"),
-             {"learning_rate", "gradient_scale", "return_weight_gradients"},
+             {"learning_rate", "gradient_scale", "return_weight_gradients",
+              "duplicates_summed"},
              Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",
                             "offsets", "weights", "winners"})}));
   built.insert("min_durability=1");

@@ -56,10 +56,10 @@ std::string Describe(const Draft& draft) {
                     Describe(table.learning_rate), Describe(table.ids_shape),
                     Hex(ToString(table.ids)), Describe(table.values_shape),
                     Hex(ToString(table.values)));
-    text += fmt::format("gradient_scale {} {} bags {} winners {}\n",
+    text += fmt::format("gradient_scale {} {} {} bags {} winners {}\n",
                         Describe(table.gradient_scale),
-                        table.return_weight_gradients, Describe(table.bags),
-                        Hex(ToString(table.winners)));
+                        table.return_weight_gradients, table.duplicates_summed,
+                        Describe(table.bags), Hex(ToString(table.winners)));
   }
   return text;
 }

@@ -105,6 +105,7 @@ GradientEntry EntryOf(v1::TableGradient& table, Offsets& kept) {
                                 ? std::optional(table.gradient_scale())
                                 : std::nullopt,
           .return_weight_gradients = table.return_weight_gradients(),
+          .duplicates_summed = table.duplicates_summed(),
           .ids_shape = ids.has_shape() ? std::optional(ShapeOf(ids.shape()))
                                        : std::nullopt,
           .ids = std::span(ids.ids().data(), ids.ids().size()),

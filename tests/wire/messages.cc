@@ -206,6 +206,7 @@ void FillTable(Random& random, Legality legality, v1::TableGradient& table) {
   if (Misbehave(random, legality)) {
     table.set_return_weight_gradients(random.OneIn(2));
   }
+  table.set_duplicates_summed(random.OneIn(3));
 }
 
 void FillTable(Random& random, Legality legality,

@@ -149,6 +149,7 @@ void ExpectSays(const ApplyGradientRequest& parsed,
                   : std::nullopt);
     EXPECT_EQ(table.return_weight_gradients,
               expected.return_weight_gradients());
+    EXPECT_EQ(table.duplicates_summed, expected.duplicates_summed());
     ExpectTensor(table.gradient_shape, table.gradient, expected.gradient());
   }
 }
