@@ -22,4 +22,11 @@ struct TableUid {
   friend auto operator<=>(const TableUid&, const TableUid&) = default;
 };
 
+// A client's count of its pushes: engine/session_table.h.
+struct SessionId {
+  std::array<uint8_t, 16> bytes{};
+
+  friend auto operator<=>(const SessionId&, const SessionId&) = default;
+};
+
 }  // namespace quire

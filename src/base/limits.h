@@ -36,6 +36,11 @@ inline constexpr int64_t kPushBytesMax = int64_t{512} << 20;
 // sentence.
 inline constexpr int64_t kMessageBytesSlack = int64_t{64} << 10;
 
+// Numbers of one client's session from its oldest push without an outcome to
+// its newest: half of what a server remembers (RULINGS 13), so that no repeat
+// comes too late.
+inline constexpr uint64_t kPushWindow = 512;
+
 // Floats in a row: the widest embeddings in use are 16 Ki.
 inline constexpr int64_t kDimMax = int64_t{1} << 16;
 
@@ -55,6 +60,10 @@ inline constexpr int64_t kTableCountMax = 65'536;
 
 // A table's name, in bytes.
 inline constexpr size_t kTableNameBytesMax = 128;
+
+// Sessions of one server. One that has more than a thousand pushes behind it
+// takes 24 KiB.
+inline constexpr size_t kSessionCountMax = 16'384;
 
 // A row's label, in bytes: the longest token of GloVe 840B has 1,000.
 inline constexpr size_t kLabelBytesMax = 4096;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/check.h"
 #include "base/status.h"
 
 namespace quire {
@@ -33,6 +34,11 @@ bool MemoryBudget::TryAdd(int64_t bytes) {
   } while (!bytes_used_.compare_exchange_weak(used, used + bytes,
                                               std::memory_order_relaxed));
   return true;
+}
+
+void MemoryBudget::Charge::Add(Charge other) {
+  QUIRE_CHECK(budget_ == other.budget_, "charges of one budget");
+  bytes_ += std::exchange(other.bytes_, 0);
 }
 
 bool MemoryBudget::TryCharge(int64_t bytes, Charge& charge) {

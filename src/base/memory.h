@@ -38,6 +38,9 @@ class MemoryBudget {
     // To less always succeeds. Only on a charge that came from a budget.
     [[nodiscard]] bool TryResize(int64_t bytes);
 
+    // Takes over another charge of the same budget.
+    void Add(Charge other);
+
    private:
     friend class MemoryBudget;
     Charge(MemoryBudget* budget, int64_t bytes)

@@ -45,14 +45,15 @@ namespace quire {
 // exactly one canonical code.
 enum class Reason {
   // INVALID_ARGUMENT: the same request can never succeed.
-  kMalformed,      // not a message of this API
-  kBadName,        // a table name outside [A-Za-z0-9][A-Za-z0-9._-]{0,127}
-  kBadShape,       // dims, ids and payload disagree
-  kBadValue,       // a field's value is outside its range
-  kNonFinite,      // NaN or infinity where numbers are needed
-  kNotBuilt,       // a field of the API that this version does not have
-  kTooLarge,       // over a limit of this server, for ever
-  kReplyTooLarge,  // the reply would exceed max_response_bytes
+  kMalformed,       // not a message of this API
+  kBadName,         // a name outside [A-Za-z0-9][A-Za-z0-9._-]{0,127}
+  kBadShape,        // dims, ids and payload disagree
+  kBadValue,        // a field's value is outside its range
+  kNonFinite,       // NaN or infinity where numbers are needed
+  kNotBuilt,        // a field of the API that this version does not have
+  kTooLarge,        // over a limit of this server, for ever
+  kReplyTooLarge,   // the reply would exceed max_response_bytes
+  kSequenceReused,  // another push had this number in its session
   // NOT_FOUND
   kNoSuchTable,
   kNoSuchLabel,
@@ -66,13 +67,27 @@ enum class Reason {
   kTableDiffers,   // if_exists: VERIFY found another specification
   kTableFrozen,
   kUnsupportedDurability,
+  kSessionExpired,  // the server has no such session, or no more
+  kSequenceTooOld,  // below what the session remembers
+  kDirectoryInUse,  // another process has the data directory
+  kForeignData,     // a file of another data directory
+  kFormatTooNew,    // a file of a later version
+  kNotKept,         // nothing is kept of the position that is asked for
+  kNoBackupDir,     // the server has no directory for backups
   // RESOURCE_EXHAUSTED
   kMemoryFull,
+  kDiskFull,
+  kLogFull,
   kBusy,
   // UNAVAILABLE
-  kFilling,  // a new table's initial rows are being written
+  kFilling,     // a new table's initial rows are being written
+  kRecovering,  // the server reads what it has on disk
   kStopping,
+  kIoFailed,       // the disk failed
+  kLogFailed,      // … and the log with it: no more writes
   kCannotConnect,  // (clients) no server answered
+  // DATA_LOSS
+  kCorrupt,  // what is stored is not what was written
   // DEADLINE_EXCEEDED, CANCELLED, INTERNAL, UNIMPLEMENTED
   kDeadline,
   kCancelled,
@@ -103,7 +118,7 @@ std::string FieldOf(const absl::Status& status);
 absl::Status WithFieldPrefix(absl::Status status, std::string_view prefix);
 
 // How long a client should wait before it tries again; only on errors that a
-// retry can mend (BUSY, FILLING, STOPPING).
+// retry can mend (BUSY, FILLING, RECOVERING, …).
 absl::Status WithRetryAfterMs(absl::Status status, int64_t retry_after_ms);
 std::optional<int64_t> RetryAfterMsOf(const absl::Status& status);
 
