@@ -1,5 +1,5 @@
 // One unary call on a completion queue, tried again while the server advises
-// to come back.
+// to come back and, if it is repeatable, while no server answers.
 
 #pragma once
 
@@ -30,7 +30,7 @@ template <typename Response>
 class Call final : public QueueEvent {
  public:
   using Reader = grpc::ClientAsyncResponseReader<Response>;
-  // Prepares one try. Called again for each.
+  // Prepares one try. Called again for each: the request is always the same.
   using Prepare = std::function<std::unique_ptr<Reader>(
       grpc::ClientContext*, grpc::CompletionQueue*)>;
   // Called once. The call may be deleted in it, and the response goes with it.
@@ -63,6 +63,9 @@ class Call final : public QueueEvent {
     }
   }
 
+  // An earlier try was not answered.
+  bool was_unanswered() const { return site_.was_unanswered; }
+
   void Arrive(bool /*ok*/) override {
     if (alarm_) {
       alarm_.reset();
@@ -73,23 +76,34 @@ class Call final : public QueueEvent {
       Finish(absl::OkStatus());
       return;
     }
-    refusal_ = FromGrpc(status_, site_);
-    const std::optional<absl::Duration> delay = RetryDelay(refusal_, site_);
+    if (!IsCutOff()) {
+      refusal_ = FromGrpc(status_, site_);
+    }
+    const std::optional<absl::Duration> delay =
+        RetryDelay(status_, refusal_, site_, retry_count_++);
     if (cancelled_ || !delay) {
       Finish(std::move(refusal_));
       return;
     }
+    site_.was_unanswered |= IsUnanswered(status_, site_);
     alarm_.emplace();
     alarm_->Set(&queue_, absl::ToChronoTime(absl::Now() + *delay), tag());
   }
 
  private:
+  // The deadline came in the middle of one more try: what the try before met
+  // says more than that.
+  bool IsCutOff() const {
+    return retry_count_ > 0 &&
+           status_.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  }
+
   void Finish(absl::Status status) {
     Done done = std::move(done_);
     done(std::move(status), response_);
   }
 
-  const CallSite site_;
+  CallSite site_;
   grpc::CompletionQueue& queue_;
   const Prepare prepare_;
   Done done_;
@@ -101,6 +115,7 @@ class Call final : public QueueEvent {
   grpc::Status status_;
   Response response_;
 
+  int retry_count_ = 0;
   // Set while waiting for the next try.
   std::optional<grpc::Alarm> alarm_;
   absl::Status refusal_;

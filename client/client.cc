@@ -1,6 +1,7 @@
 #include "client/client.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -9,31 +10,35 @@
 #include "client/core.h"
 #include "client/lookup.h"
 #include "client/push.h"
+#include "client/push_operation.h"
 
 namespace quire {
-namespace {
 
-constexpr char kApplyGradientPath[] =
-    "/quire.v1.EmbeddingService/ApplyGradient";
+Client::Client(std::unique_ptr<Core> core) : core_(core.release()) {}
 
-CallSite PushSite(const Connection& connection, absl::Time deadline) {
-  CallSite site = connection.Site("ApplyGradient", deadline);
-  site.is_push = true;
-  return site;
+Client::~Client() {
+  Core* const core = core_.load();
+  // Of another process: its threads are not here, and its session goes on.
+  if (core->pid() == getpid()) {
+    delete core;
+  }
 }
 
-Call<v1::ApplyGradientResponse>::Prepare PreparePush(Connection& connection,
-                                                     grpc::ByteBuffer request) {
-  return [&stub = connection.pushes(), request = std::move(request)](
-             grpc::ClientContext* context, grpc::CompletionQueue* queue) {
-    return stub.PrepareUnaryCall(context, kApplyGradientPath, request, queue);
-  };
+Client::Core& Client::core() const {
+  Core* const known = core_.load(std::memory_order_acquire);
+  if (known->pid() == getpid()) {
+    return *known;
+  }
+  // The parent's queues, connection and session stay as they are, for ever:
+  // half of each is in the other process.
+  auto own = std::make_unique<Core>(known->options());
+  own->connection().Learn(known->connection().info());
+  Core* current = known;
+  return core_.compare_exchange_strong(current, own.get(),
+                                       std::memory_order_acq_rel)
+             ? *own.release()
+             : *current;
 }
-
-}  // namespace
-
-Client::Client(std::unique_ptr<Core> core) : core_(std::move(core)) {}
-Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ClientOptions options,
                                                         CallOptions call) {
@@ -51,19 +56,19 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ClientOptions options,
 }
 
 const v1::GetServerInfoResponse& Client::server_info() const {
-  return core_->connection().info();
+  return core().connection().info();
 }
 
 absl::Status Client::Lookup(std::span<const LookupItem> items,
                             CallOptions call) {
   QUIRE_ASSIGN_OR_RETURN(std::vector<int64_t> dims,
                          LookupOperation::DimsOf(items));
-  QueuePool::Lease lease = core_->queues().Take();
+  QueuePool::Lease lease = core().queues().Take();
   std::optional<absl::Status> result;
   LookupOperation::Start(
-      core_->connection(), lease.queue(), {items.begin(), items.end()},
-      std::move(dims), core_->DeadlineOf(call),
-      core_->options().lookup_parts_in_flight,
+      core().connection(), lease.queue(), {items.begin(), items.end()},
+      std::move(dims), core().DeadlineOf(call),
+      core().options().lookup_parts_in_flight,
       [&result](absl::Status status) { result = std::move(status); });
   while (!result) {
     PollOnce(lease.queue());
@@ -107,7 +112,7 @@ absl::StatusOr<FloatTensor> Client::Lookup(std::string_view table,
                              ids.size(), shape.ToString()),
                  "shape");
   }
-  return core_->LookupNew(*this, {.table = table, .ids = ids}, shape, call);
+  return core().LookupNew(*this, {.table = table, .ids = ids}, shape, call);
 }
 
 absl::StatusOr<FloatTensor> Client::LookupBags(std::string_view table,
@@ -115,7 +120,7 @@ absl::StatusOr<FloatTensor> Client::LookupBags(std::string_view table,
                                                const Bags& bags,
                                                CallOptions call) {
   QUIRE_RETURN_IF_ERROR(CheckBags(bags, ids.size(), "bags"));
-  return core_->LookupNew(*this, {.table = table, .ids = ids, .bags = bags},
+  return core().LookupNew(*this, {.table = table, .ids = ids, .bags = bags},
                           Shape{bags.bag_count()}, call);
 }
 
@@ -123,59 +128,58 @@ void Client::LookupAsync(std::span<const LookupItem> items, CallOptions call,
                          std::function<void(absl::Status)> done) {
   absl::StatusOr<std::vector<int64_t>> dims = LookupOperation::DimsOf(items);
   if (!dims.ok()) {
-    core_->background().Post(
+    core().background().Post(
         [done = std::move(done), status = dims.status()] { done(status); });
     return;
   }
-  const auto lease = core_->background().Take();
-  LookupOperation::Start(core_->connection(), lease->queue(),
-                         {items.begin(), items.end()}, *std::move(dims),
-                         core_->DeadlineOf(call),
-                         core_->options().lookup_parts_in_flight,
-                         [lease, done = std::move(done)](absl::Status status) {
-                           done(std::move(status));
-                         });
+  // Given away before the call can end: while it is held, the thread polls.
+  auto lease = core().background().Take();
+  grpc::CompletionQueue& queue = lease->queue();
+  LookupOperation::Start(
+      core().connection(), queue, {items.begin(), items.end()},
+      *std::move(dims), core().DeadlineOf(call),
+      core().options().lookup_parts_in_flight,
+      [lease = std::move(lease), done = std::move(done)](absl::Status status) {
+        done(std::move(status));
+      });
 }
 
-absl::StatusOr<std::vector<PushedTable>> Client::ApplyGradient(
-    std::span<const GradientItem> items, CallOptions call) {
-  QUIRE_ASSIGN_OR_RETURN(grpc::ByteBuffer request,
-                         EncodePush(items, server_info().limits()));
+absl::StatusOr<Pushed> Client::ApplyGradient(
+    std::span<const GradientItem> items, PushOptions push) {
+  Core& core = this->core();
   QUIRE_ASSIGN_OR_RETURN(
-      const v1::ApplyGradientResponse response,
-      core_->Wait<v1::ApplyGradientResponse>(
-          PushSite(core_->connection(), core_->DeadlineOf(call)),
-          PreparePush(core_->connection(), std::move(request))));
-  return ReadPushReply(response, items.size());
+      grpc::ByteBuffer request,
+      EncodePush(items, push.min_durability, server_info().limits()));
+  QueuePool::Lease lease = core.queues().Take();
+  std::optional<absl::StatusOr<Pushed>> result;
+  PushOperation::Start(
+      core.connection(), core.sessions(), lease.queue(), std::move(request),
+      items.size(), core.DeadlineOf(push.deadline),
+      [&result](absl::StatusOr<Pushed> pushed) { result = std::move(pushed); });
+  while (!result) {
+    PollOnce(lease.queue());
+  }
+  return *std::move(result);
 }
 
 void Client::ApplyGradientAsync(
-    std::span<const GradientItem> items, CallOptions call,
-    std::function<void(absl::StatusOr<std::vector<PushedTable>>)> done) {
-  using PushCall = Call<v1::ApplyGradientResponse>;
+    std::span<const GradientItem> items, PushOptions push,
+    std::function<void(absl::StatusOr<Pushed>)> done) {
+  Core& core = this->core();
   absl::StatusOr<grpc::ByteBuffer> request =
-      EncodePush(items, server_info().limits());
+      EncodePush(items, push.min_durability, server_info().limits());
   if (!request.ok()) {
-    core_->background().Post(
+    core.background().Post(
         [done = std::move(done), status = request.status()] { done(status); });
     return;
   }
-  const auto lease = core_->background().Take();
-  // The call owns itself until it is done.
-  auto owner = std::make_shared<std::unique_ptr<PushCall>>();
-  *owner = std::make_unique<PushCall>(
-      PushSite(core_->connection(), core_->DeadlineOf(call)), lease->queue(),
-      PreparePush(core_->connection(), *std::move(request)),
-      [owner, lease, item_count = items.size(), done = std::move(done)](
-          absl::Status status, v1::ApplyGradientResponse& response) {
-        const std::unique_ptr<PushCall> ended = std::move(*owner);
-        if (status.ok()) {
-          done(ReadPushReply(response, item_count));
-        } else {
-          done(std::move(status));
-        }
-      });
-  (*owner)->Start();
+  auto lease = core.background().Take();
+  grpc::CompletionQueue& queue = lease->queue();
+  PushOperation::Start(
+      core.connection(), core.sessions(), queue, *std::move(request),
+      items.size(), core.DeadlineOf(push.deadline),
+      [lease = std::move(lease), done = std::move(done)](
+          absl::StatusOr<Pushed> pushed) { done(std::move(pushed)); });
 }
 
 }  // namespace quire

@@ -14,13 +14,34 @@
 // CANNOT_CONNECT, DEADLINE_EXCEEDED, and INVALID_ARGUMENT for what the client
 // can see by itself.
 //
-// What is retried, until the deadline: calls that the server refused with the
-// advice to come back (a table that is being filled; busy). A refused push has
-// changed nothing, so this is safe. A push whose answer was lost is not
-// retried: the server may have applied it.
+// What is tried again, until the deadline, after waits that grow at random up
+// to two seconds:
+// - every call that the server refused with the advice to come back (a table
+//   that is being filled; busy): it has changed nothing.
+// - while no server answers: Lookup, Nearest, GetTable, ListTables, ReadRows,
+//   GetRow, GetLabels, FindLabels, GetStats. They change nothing.
+// - while no server answers: pushes, if the server has sessions. A push has a
+//   number in a session of the client's, and is sent again with the same number
+//   and bytes: the server applies it once. Without sessions (its features do
+//   not have "sessions") a push whose answer was lost is not sent again.
+// Nothing else is: whoever changes tables, rows or labels and gets no answer
+// has to look. Connect and Health say at once that no server answers.
+//
+// A push that fails has not been applied, unless its error says that it may
+// have been. With sessions that is left to three cases: the deadline passed
+// before there was an answer; SESSION_EXPIRED or another refusal came after a
+// try that was not answered; the server's log failed (LOG_FAILED). To push the
+// same again then might be to push it twice.
+//
+// Fork: a child has a session and a connection of its own from its first call
+// on, in every Client that it inherits, and ends none of its parent's. gRPC
+// itself works in a child only if GRPC_ENABLE_FORK_SUPPORT=1 was in the
+// environment when the parent began with it, and no call is in flight while it
+// forks; to fork then takes 50 ms more.
 
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,6 +76,15 @@ struct ClientOptions {
 struct CallOptions {
   // Default: now plus ClientOptions::timeout.
   std::optional<absl::Time> deadline;
+};
+
+// How a push is made.
+struct PushOptions {
+  // Default: now plus ClientOptions::timeout.
+  std::optional<absl::Time> deadline;
+  // Answered no sooner than this; unspecified: the tables' default. One that a
+  // table cannot promise is refused: UNSUPPORTED_DURABILITY.
+  v1::Durability min_durability = v1::DURABILITY_UNSPECIFIED;
 };
 
 // Float32 numbers, row-major.
@@ -112,6 +142,22 @@ struct PushedTable {
   std::vector<float> weight_gradients;
 };
 
+// What a push did.
+struct Pushed {
+  // The push in the server's order of changes; of MEMORY tables there is none.
+  std::optional<v1::Position> position;
+  // How safe it was when it was answered.
+  v1::Durability reached = v1::DURABILITY_UNSPECIFIED;
+  // An earlier try had been applied, whose answer was lost: this is about that
+  // one.
+  bool duplicate = false;
+  // However often it was sent, it was applied once. False: at least once, and
+  // the client did not send it again.
+  bool exactly_once = false;
+  // In the order of the items.
+  std::vector<PushedTable> tables;
+};
+
 using Labels = std::vector<std::string>;
 
 class Client {
@@ -121,7 +167,9 @@ class Client {
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ClientOptions options,
                                                          CallOptions call = {});
 
-  ~Client();  // waits for the calls in flight
+  // Waits for the calls in flight; then closes the session of its pushes, for
+  // which it waits a second at most.
+  ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
@@ -156,14 +204,16 @@ class Client {
   // the server's limit has the duplicate ids of items without bags summed, in
   // request order, and is then sent if it fits; a table to which it matters how
   // often an id occurs (scale_grad_by_freq, SKIP_ROW) refuses that.
-  absl::StatusOr<std::vector<PushedTable>> ApplyGradient(
-      std::span<const GradientItem> items, CallOptions call = {});
+  //
+  // With sessions, at most 512 pushes are under way, counted from the oldest
+  // one without an outcome; those after them wait for their turn.
+  absl::StatusOr<Pushed> ApplyGradient(std::span<const GradientItem> items,
+                                       PushOptions push = {});
 
   // The same without waiting. `items` and what it points to may be reused as
   // soon as this returns.
-  void ApplyGradientAsync(
-      std::span<const GradientItem> items, CallOptions call,
-      std::function<void(absl::StatusOr<std::vector<PushedTable>>)> done);
+  void ApplyGradientAsync(std::span<const GradientItem> items, PushOptions push,
+                          std::function<void(absl::StatusOr<Pushed>)> done);
 
   absl::StatusOr<v1::NearestResponse> Nearest(const v1::NearestRequest& request,
                                               CallOptions call = {});
@@ -179,11 +229,20 @@ class Client {
   absl::StatusOr<v1::Table> AlterTable(const v1::AlterTableRequest& request,
                                        CallOptions call = {});
   absl::Status DropTable(std::string_view table, CallOptions call = {});
+  // Makes a table what it was after the change `to_lsn`. It takes as long as
+  // the table is large, and ends by a deadline only if the call brings one; the
+  // server goes on then.
+  absl::StatusOr<v1::RewindTableResponse> RewindTable(std::string_view table,
+                                                      uint64_t to_lsn,
+                                                      CallOptions call = {});
 
   // --- Stored rows and labels ---
 
   absl::StatusOr<v1::ReadRowsResponse> ReadRows(
       const v1::ReadRowsRequest& request, CallOptions call = {});
+  // One row, and what last changed it.
+  absl::StatusOr<v1::GetRowResponse> GetRow(std::string_view table, int64_t id,
+                                            CallOptions call = {});
   absl::StatusOr<v1::WriteRowsResponse> WriteRows(
       const v1::WriteRowsRequest& request, CallOptions call = {});
 
@@ -226,6 +285,8 @@ class Client {
     virtual ~Export() = default;
     // The table as it was at the beginning.
     virtual const v1::Table& table() const = 0;
+    // What all rows are as of; nullopt: each is as of some moment.
+    virtual std::optional<v1::Position> position() const = 0;
     // The next rows, or nullopt after the last.
     virtual absl::StatusOr<std::optional<v1::ExportTableResponse::Chunk>>
     Read() = 0;
@@ -235,6 +296,14 @@ class Client {
 
   // --- The server ---
 
+  // Writes a snapshot of all LOGGED tables; all changes up to there are in it.
+  // It takes as long as they are large, and ends by a deadline only if the call
+  // brings one.
+  absl::StatusOr<v1::Position> CreateSnapshot(CallOptions call = {});
+  // Copies all LOGGED tables, at one position, to a name in the directory that
+  // the server has for backups. As long as CreateSnapshot, and again.
+  absl::StatusOr<v1::BackUpResponse> BackUp(const std::string& name,
+                                            CallOptions call = {});
   absl::StatusOr<v1::GetStatsResponse> GetStats(CallOptions call = {});
   // OK if the server says SERVING.
   absl::Status Health(CallOptions call = {});
@@ -243,7 +312,12 @@ class Client {
   class Core;
   explicit Client(std::unique_ptr<Core> core);
 
-  const std::unique_ptr<Core> core_;
+  // That of this process: made anew by the first call after a fork.
+  Core& core() const;
+
+  // Owned, but for one of another process. Replaced at most once in a process;
+  // the store releases what was made to those who acquire it.
+  mutable std::atomic<Core*> core_;
 };
 
 }  // namespace quire

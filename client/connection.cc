@@ -1,10 +1,15 @@
 #include "client/connection.h"
 
+#include <grpc/fork.h>
 #include <grpc/grpc.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
+#include <pthread.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -13,12 +18,34 @@
 namespace quire {
 namespace {
 
+// The feature of a server that has OpenSession.
+constexpr std::string_view kSessions = "sessions";
+
+// gRPC 1.51 joins its threads before a fork, and would wait for ever for one
+// that is still clearing away a call. By then it has.
+constexpr absl::Duration kRestBeforeFork = absl::Milliseconds(50);
+
+void BeforeFork() {
+  absl::SleepFor(kRestBeforeFork);
+  grpc_prefork();
+}
+
+// gRPC has handlers for forks, but Debian's does not register them. They do
+// nothing, and say so with each fork, unless the environment allows them.
+void SurviveForks() {
+  const char* const allowed = std::getenv("GRPC_ENABLE_FORK_SUPPORT");
+  if (allowed != nullptr && std::string_view(allowed) == "1") {
+    pthread_atfork(&BeforeFork, &grpc_postfork_parent, &grpc_postfork_child);
+  }
+}
+
 // gRPC shuts down with the last of its objects, and then waits for a thread
 // that, after a large send, polls for up to ten more seconds. A client that
 // went away would wait with it: keep gRPC up until the process ends.
 void KeepGrpcUp() {
   [[maybe_unused]] static const bool kept = [] {
     grpc_init();
+    SurviveForks();
     return true;
   }();
 }
@@ -49,6 +76,7 @@ Connection::Connection(std::string server)
 
 void Connection::Learn(v1::GetServerInfoResponse info) {
   info_ = std::move(info);
+  has_sessions_ = std::ranges::count(info_.features(), kSessions) > 0;
   v1::ServerLimits& limits = *info_.mutable_limits();
   if (limits.ids_per_request() <= 0) {
     limits.set_ids_per_request(kIdsPerRequestMax);

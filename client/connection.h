@@ -31,6 +31,8 @@ class Connection {
   // that it leaves out is that of base/limits.h.
   void Learn(v1::GetServerInfoResponse info);
   const v1::GetServerInfoResponse& info() const { return info_; }
+  // The server has sessions: pushes are applied once, however often sent.
+  bool has_sessions() const { return has_sessions_; }
 
   // A call that starts now. `method` outlives it.
   CallSite Site(std::string_view method, absl::Time deadline) const;
@@ -58,6 +60,7 @@ class Connection {
   grpc::TemplatedGenericStub<grpc::ByteBuffer, v1::ApplyGradientResponse>
       pushes_;
   v1::GetServerInfoResponse info_;
+  bool has_sessions_ = false;
 };
 
 }  // namespace quire

@@ -1,6 +1,7 @@
 #include "client/core.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "absl/time/clock.h"
 #include "base/status.h"
@@ -9,11 +10,13 @@
 namespace quire {
 
 Client::Core::Core(ClientOptions options)
-    : options_(std::move(options)),
-      connection_(std::make_shared<Connection>(options_.server)) {}
+    : pid_(getpid()),
+      options_(std::move(options)),
+      connection_(std::make_shared<Connection>(options_.server)),
+      sessions_(*connection_) {}
 
-absl::Time Client::Core::DeadlineOf(const CallOptions& call) const {
-  return call.deadline.value_or(absl::Now() + options_.timeout);
+absl::Time Client::Core::DeadlineOf(std::optional<absl::Time> deadline) const {
+  return deadline.value_or(absl::Now() + options_.timeout);
 }
 
 absl::Status Client::Core::CheckSize(std::string_view method,
@@ -42,8 +45,8 @@ absl::StatusOr<Client::Core::KnownTable> Client::Core::Know(
   request.mutable_table()->set_name(name);
   QUIRE_ASSIGN_OR_RETURN(
       const v1::GetTableResponse response,
-      Unary("GetTable", connection_->tables(),
-            &v1::TableService::Stub::PrepareAsyncGetTable, request, deadline));
+      Read("GetTable", connection_->tables(),
+           &v1::TableService::Stub::PrepareAsyncGetTable, request, deadline));
   QUIRE_ASSIGN_OR_RETURN(const TableUid uid, ReadUid(response.table().uid()));
   const KnownTable known{.uid = uid,
                          .dim = response.table().spec().embedding_dim()};

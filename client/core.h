@@ -4,6 +4,7 @@
 
 #include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
+#include <sys/types.h>
 
 #include <cstdint>
 #include <functional>
@@ -24,6 +25,7 @@
 #include "client/client.h"
 #include "client/connection.h"
 #include "client/queue.h"
+#include "client/sessions.h"
 
 namespace quire {
 
@@ -39,7 +41,15 @@ class Client::Core {
   QueuePool& queues() { return queues_; }
   BackgroundQueue& background() { return background_; }
 
-  absl::Time DeadlineOf(const CallOptions& call) const;
+  Sessions& sessions() { return sessions_; }
+
+  // The process that made it; in others it must not be used, nor ended.
+  pid_t pid() const { return pid_; }
+
+  absl::Time DeadlineOf(std::optional<absl::Time> deadline) const;
+  absl::Time DeadlineOf(const CallOptions& call) const {
+    return DeadlineOf(call.deadline);
+  }
 
   // One blocking call by way of `prepare`.
   template <typename Response>
@@ -56,7 +66,23 @@ class Client::Core {
       std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (
           Stub::*prepare)(grpc::ClientContext*, const Request&,
                           grpc::CompletionQueue*),
-      const Request& request, absl::Time deadline);
+      const Request& request, absl::Time deadline) {
+    return Unary(connection_->Site(method, deadline), stub, prepare, request);
+  }
+
+  // The same for a method that changes nothing: tried again while no server
+  // answers.
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Read(
+      std::string_view method, Stub& stub,
+      std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (
+          Stub::*prepare)(grpc::ClientContext*, const Request&,
+                          grpc::CompletionQueue*),
+      const Request& request, absl::Time deadline) {
+    CallSite site = connection_->Site(method, deadline);
+    site.is_repeatable = true;
+    return Unary(site, stub, prepare, request);
+  }
 
   // A table, as the client remembers it.
   struct KnownTable {
@@ -73,15 +99,26 @@ class Client::Core {
                                         const Shape& shape, CallOptions call);
 
  private:
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Unary(
+      const CallSite& site, Stub& stub,
+      std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (
+          Stub::*prepare)(grpc::ClientContext*, const Request&,
+                          grpc::CompletionQueue*),
+      const Request& request);
   absl::Status CheckSize(std::string_view method, size_t bytes) const;
 
   // Constant after construction.
+  const pid_t pid_;
   const ClientOptions options_;
   const std::shared_ptr<Connection> connection_;
 
   Mutex known_mutex_;
   absl::flat_hash_map<std::string, KnownTable> known_
       QUIRE_GUARDED_BY(known_mutex_);
+
+  // Ends after all pushes.
+  Sessions sessions_;
 
   // Last, so that they end first, and with them all calls.
   QueuePool queues_;
@@ -110,14 +147,13 @@ absl::StatusOr<Response> Client::Core::Wait(
 
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Client::Core::Unary(
-    std::string_view method, Stub& stub,
+    const CallSite& site, Stub& stub,
     std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> (Stub::*prepare)(
         grpc::ClientContext*, const Request&, grpc::CompletionQueue*),
-    const Request& request, absl::Time deadline) {
-  QUIRE_RETURN_IF_ERROR(CheckSize(method, request.ByteSizeLong()));
+    const Request& request) {
+  QUIRE_RETURN_IF_ERROR(CheckSize(site.method, request.ByteSizeLong()));
   return Wait<Response>(
-      connection_->Site(method, deadline),
-      [&](grpc::ClientContext* context, grpc::CompletionQueue* queue) {
+      site, [&](grpc::ClientContext* context, grpc::CompletionQueue* queue) {
         return (stub.*prepare)(context, request, queue);
       });
 }

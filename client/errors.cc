@@ -21,8 +21,14 @@ constexpr std::string_view kDomain = "quire";
 constexpr absl::Duration kRetryDelayMin = absl::Milliseconds(5);
 constexpr absl::Duration kRetryDelayMax = absl::Seconds(5);
 
+// Of what a try waits for at random: doubled with each, up to the largest.
+constexpr absl::Duration kBackOffMin = absl::Milliseconds(50);
+constexpr absl::Duration kBackOffMax = absl::Seconds(2);
+
 constexpr std::string_view kPushInDoubt =
-    " Should the push have reached the server, it may have been applied.";
+    "Should the push have reached the server, it may have been applied.";
+constexpr std::string_view kPushWasInDoubt =
+    "An earlier try of this push was not answered: it may have been applied.";
 
 absl::StatusCode CodeOfGrpc(const grpc::Status& status) {
   return static_cast<absl::StatusCode>(status.error_code());
@@ -82,18 +88,16 @@ std::string Told(absl::Duration duration) {
 absl::Status CannotConnect(const grpc::Status& status, const CallSite& call) {
   return Error(Reason::kCannotConnect,
                fmt::format("{}: no answer from a Quire server at {} ({}). Does "
-                           "quire-server run there, and is this its address?{}",
-                           call.method, call.server, status.error_message(),
-                           call.is_push ? kPushInDoubt : ""));
+                           "quire-server run there, and is this its address?",
+                           call.method, call.server, status.error_message()));
 }
 
 absl::Status DeadlinePassed(const CallSite& call) {
   return Error(
       Reason::kDeadline,
       fmt::format("{}: {} did not answer within {}. A later deadline may "
-                  "help, or a smaller request.{}",
-                  call.method, call.server, Told(call.deadline - call.start),
-                  call.is_push ? kPushInDoubt : ""));
+                  "help, or a smaller request.",
+                  call.method, call.server, Told(call.deadline - call.start)));
 }
 
 absl::Status MessageTooLarge(const grpc::Status& status, const CallSite& call) {
@@ -122,13 +126,8 @@ bool SaysTooLarge(const grpc::Status& status) {
          std::string::npos;
 }
 
-}  // namespace
-
-absl::Status FromGrpc(const grpc::Status& status, const CallSite& call) {
-  const Details details = ReadDetails(status.error_details());
-  if (details.info) {
-    return FromDetails(status, details);
-  }
+// An error that gRPC made up.
+absl::Status WithoutDetails(const grpc::Status& status, const CallSite& call) {
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
       return CannotConnect(status, call);
@@ -136,8 +135,7 @@ absl::Status FromGrpc(const grpc::Status& status, const CallSite& call) {
       return DeadlinePassed(call);
     case grpc::StatusCode::CANCELLED:
       return Error(Reason::kCancelled,
-                   fmt::format("{}: the call was cancelled.{}", call.method,
-                               call.is_push ? kPushInDoubt : ""));
+                   fmt::format("{}: the call was cancelled.", call.method));
     case grpc::StatusCode::UNIMPLEMENTED:
       return NoSuchMethod(call);
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
@@ -153,21 +151,70 @@ absl::Status FromGrpc(const grpc::Status& status, const CallSite& call) {
                               status.error_message()));
 }
 
-std::optional<absl::Duration> RetryDelay(const absl::Status& error,
-                                         const CallSite& call) {
-  const std::optional<int64_t> advised_ms = RetryAfterMsOf(error);
-  if (!advised_ms) {
-    return std::nullopt;
-  }
+double RandomBetween(double low, double high) {
   thread_local std::minstd_rand random{std::random_device()()};
-  const absl::Duration advised = std::clamp(absl::Milliseconds(*advised_ms),
-                                            kRetryDelayMin, kRetryDelayMax);
-  const absl::Duration delay =
-      advised * std::uniform_real_distribution<>(1.0, 1.5)(random);
-  if (absl::Now() + delay >= call.deadline) {
+  return std::uniform_real_distribution<>(low, high)(random);
+}
+
+}  // namespace
+
+absl::Status FromGrpc(const grpc::Status& status, const CallSite& call) {
+  const Details details = ReadDetails(status.error_details());
+  absl::Status error = details.info ? FromDetails(status, details)
+                                    : WithoutDetails(status, call);
+  if (!call.is_push) {
+    return error;
+  }
+  if (IsUnanswered(status, call) ||
+      (!details.info && ReasonOf(error) != Reason::kNoSuchMethod)) {
+    return WithSentence(error, kPushInDoubt);
+  }
+  return call.was_unanswered ? WithSentence(error, kPushWasInDoubt) : error;
+}
+
+bool IsUnanswered(const grpc::Status& status, const CallSite& call) {
+  const bool is_cancelled = status.error_code() == grpc::StatusCode::CANCELLED;
+  if (is_cancelled && call.is_push) {
+    return true;
+  }
+  return (is_cancelled ||
+          status.error_code() == grpc::StatusCode::UNAVAILABLE) &&
+         !ReadDetails(status.error_details()).info;
+}
+
+absl::Status WithSentence(const absl::Status& error,
+                          std::string_view sentence) {
+  const std::string_view message(error.message().data(),
+                                 error.message().size());
+  const bool ended =
+      message.empty() || message.ends_with('.') || message.ends_with('?');
+  absl::Status longer =
+      WithCode(error.code(),
+               fmt::format("{}{} {}", message, ended ? "" : ".", sentence));
+  error.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    longer.SetPayload(url, payload);
+  });
+  return longer;
+}
+
+std::optional<absl::Duration> RetryDelay(const grpc::Status& status,
+                                         const absl::Status& error,
+                                         const CallSite& call,
+                                         int retry_count) {
+  const std::optional<int64_t> advised_ms = RetryAfterMsOf(error);
+  if (!advised_ms && !(call.is_repeatable && IsUnanswered(status, call))) {
     return std::nullopt;
   }
-  return delay;
+  const absl::Duration left = call.deadline - absl::Now();
+  const absl::Duration least =
+      std::clamp(absl::Milliseconds(advised_ms.value_or(0)), kRetryDelayMin,
+                 kRetryDelayMax) *
+      RandomBetween(1.0, 1.5);
+  const absl::Duration most =
+      std::min({kBackOffMin * (1 << std::min(retry_count, 10)), kBackOffMax,
+                std::max(left, absl::ZeroDuration())});
+  const absl::Duration delay = std::max(least, most * RandomBetween(0, 1));
+  return delay < left ? std::optional(delay) : std::nullopt;
 }
 
 }  // namespace quire

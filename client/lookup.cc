@@ -106,6 +106,12 @@ absl::Status CheckLookupBags(const LookupItem& item, const std::string& field) {
   return absl::OkStatus();
 }
 
+CallSite LookupSite(const Connection& connection, absl::Time deadline) {
+  CallSite site = connection.Site("Lookup", deadline);
+  site.is_repeatable = true;
+  return site;
+}
+
 absl::Status ReplyOfWrongSize(std::string_view what, size_t found,
                               size_t wanted) {
   return Error(Reason::kBug,
@@ -148,7 +154,7 @@ LookupOperation::LookupOperation(Connection& connection,
       queue_(queue),
       items_(std::move(items)),
       dims_(std::move(dims)),
-      site_(connection.Site("Lookup", deadline)),
+      site_(LookupSite(connection, deadline)),
       parts_(SplitIntoParts(items_, dims_, connection.info().limits())),
       done_(std::move(done)),
       calls_(parts_.size()),

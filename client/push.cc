@@ -73,13 +73,14 @@ int64_t PushIdsMax(const v1::ServerLimits& limits) {
 
 // The request, or nullopt if it is over a limit.
 std::optional<grpc::ByteBuffer> EncodeIfItFits(
-    std::span<const wire::GradientEntry> entries,
+    std::span<const wire::GradientEntry> entries, v1::Durability min_durability,
     const v1::ServerLimits& limits) {
   if (IdCount(entries) > PushIdsMax(limits)) {
     return std::nullopt;
   }
-  const wire::MessageLayout layout = wire::LayOutApplyGradientRequest(entries);
-  if (layout.size() > PushBytesMax(limits)) {
+  const wire::MessageLayout layout =
+      wire::LayOutApplyGradientRequest(entries, min_durability);
+  if (layout.size() > PushBytesMax(limits) - wire::kPushIdBytesMax) {
     return std::nullopt;
   }
   return EncodeMessage(entries, layout);
@@ -126,6 +127,7 @@ SummedGradient SumDuplicates(std::span<const int64_t> ids,
 }
 
 absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
+                                            v1::Durability min_durability,
                                             const v1::ServerLimits& limits) {
   std::vector<wire::GradientEntry> entries;
   entries.reserve(items.size());
@@ -133,7 +135,7 @@ absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
     QUIRE_ASSIGN_OR_RETURN(wire::GradientEntry entry, EntryOf(items[i], i));
     entries.push_back(entry);
   }
-  if (auto message = EncodeIfItFits(entries, limits)) {
+  if (auto message = EncodeIfItFits(entries, min_durability, limits)) {
     return *std::move(message);
   }
   std::vector<SummedGradient> sums;
@@ -149,31 +151,46 @@ absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
     entry.gradient_shape = Shape{std::ssize(entry.ids), dim};
     entry.duplicates_summed = true;
   }
-  if (auto message = EncodeIfItFits(entries, limits)) {
+  if (auto message = EncodeIfItFits(entries, min_durability, limits)) {
     return *std::move(message);
   }
   return TooLarge(entries, limits);
 }
 
-absl::StatusOr<std::vector<PushedTable>> ReadPushReply(
-    const v1::ApplyGradientResponse& response, size_t item_count) {
+grpc::ByteBuffer WithPushId(const grpc::ByteBuffer& request,
+                            std::string_view session_id, uint64_t sequence) {
+  std::vector<grpc::Slice> slices;
+  request.Dump(&slices);
+  slices.insert(slices.begin(),
+                grpc::Slice(wire::EncodePushId(session_id, sequence)));
+  return {slices.data(), slices.size()};
+}
+
+absl::StatusOr<Pushed> ReadPushReply(const v1::ApplyGradientResponse& response,
+                                     size_t item_count) {
   if (static_cast<size_t>(response.tables_size()) != item_count) {
     return Error(Reason::kBug,
                  fmt::format("the server answered a push of {} tables with {}. "
                              "The push was applied.",
                              item_count, response.tables_size()));
   }
-  std::vector<PushedTable> pushed;
-  pushed.reserve(item_count);
+  Pushed pushed = {.position = response.has_position()
+                                   ? std::optional(response.position())
+                                   : std::nullopt,
+                   .reached = response.reached(),
+                   .duplicate = response.duplicate(),
+                   .exactly_once = response.exactly_once()};
+  pushed.tables.reserve(item_count);
   for (const v1::TableGradientResult& table : response.tables()) {
     QUIRE_ASSIGN_OR_RETURN(const TableUid uid, ReadUid(table.table_uid()));
-    pushed.push_back({.uid = uid,
-                      .rows_changed = table.rows_changed(),
-                      .padding_dropped = table.padding_dropped(),
-                      .rows_skipped = table.rows_skipped(),
-                      .step = table.step(),
-                      .weight_gradients = {table.weight_gradients().begin(),
-                                           table.weight_gradients().end()}});
+    pushed.tables.push_back(
+        {.uid = uid,
+         .rows_changed = table.rows_changed(),
+         .padding_dropped = table.padding_dropped(),
+         .rows_skipped = table.rows_skipped(),
+         .step = table.step(),
+         .weight_gradients = {table.weight_gradients().begin(),
+                              table.weight_gradients().end()}});
   }
   return pushed;
 }

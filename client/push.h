@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,15 +31,21 @@ struct SummedGradient {
 SummedGradient SumDuplicates(std::span<const int64_t> ids,
                              std::span<const float> gradient, int64_t dim);
 
-// The request. One over a limit has the duplicate ids of each item summed
-// first, but for items with bags or a gradient_scale; if that does not bring it
-// below, TOO_LARGE. INVALID_ARGUMENT if bags are none, or a gradient does not
-// lie evenly over its rows. Nothing is referred to after the return.
+// The request, without push_id but with room for one. One over a limit has the
+// duplicate ids of each item summed first, but for items with bags or a
+// gradient_scale; if that does not bring it below, TOO_LARGE. INVALID_ARGUMENT
+// if bags are none, or a gradient does not lie evenly over its rows. Nothing is
+// referred to after the return.
 absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
+                                            v1::Durability min_durability,
                                             const v1::ServerLimits& limits);
 
+// `request` with a push_id; it shares the memory.
+grpc::ByteBuffer WithPushId(const grpc::ByteBuffer& request,
+                            std::string_view session_id, uint64_t sequence);
+
 // The reply to a push of `item_count` items.
-absl::StatusOr<std::vector<PushedTable>> ReadPushReply(
-    const v1::ApplyGradientResponse& response, size_t item_count);
+absl::StatusOr<Pushed> ReadPushReply(const v1::ApplyGradientResponse& response,
+                                     size_t item_count);
 
 }  // namespace quire

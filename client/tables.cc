@@ -45,18 +45,18 @@ absl::Status NotFilledInTime(const v1::Table& table) {
 
 absl::StatusOr<v1::NearestResponse> Client::Nearest(
     const v1::NearestRequest& request, CallOptions call) {
-  return core_->Unary("Nearest", core_->connection().embedding(),
-                      &Embedding::PrepareAsyncNearest, request,
-                      core_->DeadlineOf(call));
+  return core().Read("Nearest", core().connection().embedding(),
+                     &Embedding::PrepareAsyncNearest, request,
+                     core().DeadlineOf(call));
 }
 
 absl::StatusOr<v1::CreateTableResponse> Client::CreateTable(
     const v1::CreateTableRequest& request, CallOptions call) {
-  const absl::Time deadline = core_->DeadlineOf(call);
-  Tables& tables = core_->connection().tables();
+  const absl::Time deadline = core().DeadlineOf(call);
+  Tables& tables = core().connection().tables();
   QUIRE_ASSIGN_OR_RETURN(
       v1::CreateTableResponse created,
-      core_->Unary("CreateTable", tables, &Tables::PrepareAsyncCreateTable,
+      core().Unary("CreateTable", tables, &Tables::PrepareAsyncCreateTable,
                    request, deadline));
   v1::GetTableRequest poll;
   poll.mutable_table()->set_name(created.table().spec().name());
@@ -70,8 +70,8 @@ absl::StatusOr<v1::CreateTableResponse> Client::CreateTable(
     pause = std::min(pause * 1.5, kPollMax);
     QUIRE_ASSIGN_OR_RETURN(
         v1::GetTableResponse polled,
-        core_->Unary("GetTable", tables, &Tables::PrepareAsyncGetTable, poll,
-                     deadline));
+        core().Read("GetTable", tables, &Tables::PrepareAsyncGetTable, poll,
+                    deadline));
     created.mutable_table()->Swap(polled.mutable_table());
   }
   return created;
@@ -82,18 +82,18 @@ absl::StatusOr<v1::Table> Client::GetTable(std::string_view table,
   v1::GetTableRequest request;
   request.mutable_table()->set_name(std::string(table));
   QUIRE_ASSIGN_OR_RETURN(v1::GetTableResponse response,
-                         core_->Unary("GetTable", core_->connection().tables(),
-                                      &Tables::PrepareAsyncGetTable, request,
-                                      core_->DeadlineOf(call)));
+                         core().Read("GetTable", core().connection().tables(),
+                                     &Tables::PrepareAsyncGetTable, request,
+                                     core().DeadlineOf(call)));
   return std::move(*response.mutable_table());
 }
 
 absl::StatusOr<std::vector<v1::Table>> Client::ListTables(CallOptions call) {
   QUIRE_ASSIGN_OR_RETURN(
       v1::ListTablesResponse response,
-      core_->Unary("ListTables", core_->connection().tables(),
-                   &Tables::PrepareAsyncListTables, v1::ListTablesRequest(),
-                   core_->DeadlineOf(call)));
+      core().Read("ListTables", core().connection().tables(),
+                  &Tables::PrepareAsyncListTables, v1::ListTablesRequest(),
+                  core().DeadlineOf(call)));
   return std::vector<v1::Table>(
       std::make_move_iterator(response.mutable_tables()->begin()),
       std::make_move_iterator(response.mutable_tables()->end()));
@@ -103,33 +103,54 @@ absl::StatusOr<v1::Table> Client::AlterTable(
     const v1::AlterTableRequest& request, CallOptions call) {
   QUIRE_ASSIGN_OR_RETURN(
       v1::AlterTableResponse response,
-      core_->Unary("AlterTable", core_->connection().tables(),
+      core().Unary("AlterTable", core().connection().tables(),
                    &Tables::PrepareAsyncAlterTable, request,
-                   core_->DeadlineOf(call)));
+                   core().DeadlineOf(call)));
   return std::move(*response.mutable_table());
 }
 
 absl::Status Client::DropTable(std::string_view table, CallOptions call) {
   v1::DropTableRequest request;
   request.mutable_table()->set_name(std::string(table));
-  return core_
-      ->Unary("DropTable", core_->connection().tables(),
-              &Tables::PrepareAsyncDropTable, request, core_->DeadlineOf(call))
+  return core()
+      .Unary("DropTable", core().connection().tables(),
+             &Tables::PrepareAsyncDropTable, request, core().DeadlineOf(call))
       .status();
+}
+
+absl::StatusOr<v1::RewindTableResponse> Client::RewindTable(
+    std::string_view table, uint64_t to_lsn, CallOptions call) {
+  v1::RewindTableRequest request;
+  request.mutable_table()->set_name(std::string(table));
+  request.set_to_lsn(to_lsn);
+  return core().Unary("RewindTable", core().connection().tables(),
+                      &Tables::PrepareAsyncRewindTable, request,
+                      call.deadline.value_or(absl::InfiniteFuture()));
+}
+
+absl::StatusOr<v1::GetRowResponse> Client::GetRow(std::string_view table,
+                                                  int64_t id,
+                                                  CallOptions call) {
+  v1::GetRowRequest request;
+  request.mutable_table()->set_name(std::string(table));
+  request.set_id(id);
+  return core().Read("GetRow", core().connection().tables(),
+                     &Tables::PrepareAsyncGetRow, request,
+                     core().DeadlineOf(call));
 }
 
 absl::StatusOr<v1::ReadRowsResponse> Client::ReadRows(
     const v1::ReadRowsRequest& request, CallOptions call) {
-  return core_->Unary("ReadRows", core_->connection().tables(),
-                      &Tables::PrepareAsyncReadRows, request,
-                      core_->DeadlineOf(call));
+  return core().Read("ReadRows", core().connection().tables(),
+                     &Tables::PrepareAsyncReadRows, request,
+                     core().DeadlineOf(call));
 }
 
 absl::StatusOr<v1::WriteRowsResponse> Client::WriteRows(
     const v1::WriteRowsRequest& request, CallOptions call) {
-  return core_->Unary("WriteRows", core_->connection().tables(),
+  return core().Unary("WriteRows", core().connection().tables(),
                       &Tables::PrepareAsyncWriteRows, request,
-                      core_->DeadlineOf(call));
+                      core().DeadlineOf(call));
 }
 
 absl::Status Client::SetLabels(std::string_view table,
@@ -139,9 +160,9 @@ absl::Status Client::SetLabels(std::string_view table,
   request.mutable_table()->set_name(std::string(table));
   SetIds(ids, *request.mutable_ids());
   request.mutable_labels()->Add(labels.begin(), labels.end());
-  return core_
-      ->Unary("SetLabels", core_->connection().tables(),
-              &Tables::PrepareAsyncSetLabels, request, core_->DeadlineOf(call))
+  return core()
+      .Unary("SetLabels", core().connection().tables(),
+             &Tables::PrepareAsyncSetLabels, request, core().DeadlineOf(call))
       .status();
 }
 
@@ -152,9 +173,9 @@ absl::StatusOr<Labels> Client::GetLabels(std::string_view table,
   request.mutable_table()->set_name(std::string(table));
   SetIds(ids, *request.mutable_ids());
   QUIRE_ASSIGN_OR_RETURN(v1::GetLabelsResponse response,
-                         core_->Unary("GetLabels", core_->connection().tables(),
-                                      &Tables::PrepareAsyncGetLabels, request,
-                                      core_->DeadlineOf(call)));
+                         core().Read("GetLabels", core().connection().tables(),
+                                     &Tables::PrepareAsyncGetLabels, request,
+                                     core().DeadlineOf(call)));
   return Labels(std::make_move_iterator(response.mutable_labels()->begin()),
                 std::make_move_iterator(response.mutable_labels()->end()));
 }
@@ -165,27 +186,45 @@ absl::StatusOr<std::vector<int64_t>> Client::FindLabels(std::string_view table,
   v1::FindLabelsRequest request;
   request.mutable_table()->set_name(std::string(table));
   request.mutable_labels()->Add(labels.begin(), labels.end());
-  QUIRE_ASSIGN_OR_RETURN(
-      const v1::FindLabelsResponse response,
-      core_->Unary("FindLabels", core_->connection().tables(),
-                   &Tables::PrepareAsyncFindLabels, request,
-                   core_->DeadlineOf(call)));
+  QUIRE_ASSIGN_OR_RETURN(const v1::FindLabelsResponse response,
+                         core().Read("FindLabels", core().connection().tables(),
+                                     &Tables::PrepareAsyncFindLabels, request,
+                                     core().DeadlineOf(call)));
   return std::vector<int64_t>(response.ids().begin(), response.ids().end());
 }
 
+absl::StatusOr<v1::Position> Client::CreateSnapshot(CallOptions call) {
+  QUIRE_ASSIGN_OR_RETURN(
+      v1::CreateSnapshotResponse response,
+      core().Unary("CreateSnapshot", core().connection().tables(),
+                   &Tables::PrepareAsyncCreateSnapshot,
+                   v1::CreateSnapshotRequest(),
+                   call.deadline.value_or(absl::InfiniteFuture())));
+  return std::move(*response.mutable_position());
+}
+
+absl::StatusOr<v1::BackUpResponse> Client::BackUp(const std::string& name,
+                                                  CallOptions call) {
+  v1::BackUpRequest request;
+  request.set_name(name);
+  return core().Unary("BackUp", core().connection().tables(),
+                      &Tables::PrepareAsyncBackUp, request,
+                      call.deadline.value_or(absl::InfiniteFuture()));
+}
+
 absl::StatusOr<v1::GetStatsResponse> Client::GetStats(CallOptions call) {
-  return core_->Unary("GetStats", core_->connection().server(),
-                      &Server::PrepareAsyncGetStats, v1::GetStatsRequest(),
-                      core_->DeadlineOf(call));
+  return core().Read("GetStats", core().connection().server(),
+                     &Server::PrepareAsyncGetStats, v1::GetStatsRequest(),
+                     core().DeadlineOf(call));
 }
 
 // The two messages of the health protocol are so small that they are written
 // and read here: an empty one asks for the server as a whole.
 absl::Status Client::Health(CallOptions call) {
-  Connection& connection = core_->connection();
-  const CallSite site = connection.Site("Health", core_->DeadlineOf(call));
+  Connection& connection = core().connection();
+  const CallSite site = connection.Site("Health", core().DeadlineOf(call));
   QUIRE_ASSIGN_OR_RETURN(const grpc::ByteBuffer response,
-                         core_->Wait<grpc::ByteBuffer>(
+                         core().Wait<grpc::ByteBuffer>(
                              site, [&connection](grpc::ClientContext* context,
                                                  grpc::CompletionQueue* queue) {
                                const grpc::Slice nothing;

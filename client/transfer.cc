@@ -179,10 +179,14 @@ class ExportStream final : public Client::Export {
       return Error(Reason::kBug, "an export began without its header");
     }
     table_ = std::move(*part.mutable_header());
+    if (part.has_position()) {
+      position_ = part.position();
+    }
     return absl::OkStatus();
   }
 
   const v1::Table& table() const override { return table_; }
+  std::optional<v1::Position> position() const override { return position_; }
 
   absl::StatusOr<std::optional<v1::ExportTableResponse::Chunk>> Read()
       override {
@@ -209,6 +213,7 @@ class ExportStream final : public Client::Export {
   Stream stream_;
   const std::unique_ptr<grpc::ClientReader<v1::ExportTableResponse>> reader_;
   v1::Table table_;
+  std::optional<v1::Position> position_;
   // How the stream ended; nullopt while it is open.
   std::optional<absl::Status> ended_;
 };
@@ -229,7 +234,7 @@ absl::StatusOr<std::unique_ptr<Client::Import>> Client::ImportTable(
                              spec.name(), spec.embedding_dim()),
                  "spec.embedding_dim");
   }
-  auto stream = std::make_unique<ImportStream>(core_->shared_connection(),
+  auto stream = std::make_unique<ImportStream>(core().shared_connection(),
                                                StreamDeadline(call), spec);
   QUIRE_RETURN_IF_ERROR(stream->Writable());
   return stream;
@@ -237,7 +242,7 @@ absl::StatusOr<std::unique_ptr<Client::Import>> Client::ImportTable(
 
 absl::StatusOr<std::unique_ptr<Client::Export>> Client::ExportTable(
     const v1::ExportTableRequest& request, CallOptions call) {
-  auto stream = std::make_unique<ExportStream>(core_->shared_connection(),
+  auto stream = std::make_unique<ExportStream>(core().shared_connection(),
                                                StreamDeadline(call), request);
   QUIRE_RETURN_IF_ERROR(stream->ReadHeader());
   return stream;

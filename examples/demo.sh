@@ -94,7 +94,7 @@ start
 echo "── A server on $address, and 5,000 English words as vectors"
 run import examples/glove.5k.100d.txt --name glove
 run lookup glove -w king -w queen -w man -w woman --shape 2,2
-run nearest glove --word king -k 3
+run nearest glove --word king -k 2
 run nearest glove -k 1 -- king -man +woman
 
 printf '\n── A table of our own: ids of any shape give that shape + [5]\n'

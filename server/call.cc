@@ -32,6 +32,16 @@ absl::Status IsStopping() {
                "or another, is there");
 }
 
+Deadline DeadlineOf(const grpc::ServerContext& context) {
+  // gRPC's "for ever", and what may as well be: sums of it must not overflow.
+  constexpr std::chrono::hours kForEver{24 * 365};
+  const auto now = std::chrono::system_clock::now();
+  if (context.deadline() > now + kForEver) {
+    return std::nullopt;
+  }
+  return std::chrono::steady_clock::now() + (context.deadline() - now);
+}
+
 bool IsPast(const grpc::ServerContext& context) {
   return context.deadline() <= std::chrono::system_clock::now();
 }
@@ -77,10 +87,10 @@ class UnaryCall final : public Event {
     is_admitted_ = host_.registry.Add(&context_, /*is_stream=*/false);
     parties_ = method_.is_inline ? 1 : 2;
     new UnaryCall(method_, host_, queue_);  // the next one
-    const absl::Status refused =
-        is_admitted_ || method_.while_stopping
-            ? Dispatch(method_.is_inline, host_, [this] { Work(); })
-            : IsStopping();
+    absl::Status refused = Admission();
+    if (refused.ok()) {
+      refused = Dispatch(method_.is_inline, host_, [this] { Work(); });
+    }
     if (!refused.ok()) {
       Finish(refused);
     }
@@ -101,16 +111,29 @@ class UnaryCall final : public Event {
     UnaryCall& call_;
   };
 
+  absl::Status Admission() const {
+    if (!is_admitted_ && !method_.while_stopping) {
+      return IsStopping();
+    }
+    return method_.while_recovering ? absl::OkStatus()
+                                    : host_.readiness.Check();
+  }
+
   void Work() {
     if (IsPast(context_)) {
       Finish(DeadlineHasPassed());
       return;
     }
-    const ReceivedMessage message(request_);
-    bytes_received_ = message.size();
-    Finish(method_.handle(message, [this] {
-      return cancelled_.load(std::memory_order_relaxed);
-    }));
+    message_.emplace(request_);
+    bytes_received_ = message_->size();
+    // The answer may come on another thread, and the call be gone when this
+    // returns.
+    method_.handle(
+        *message_,
+        {.is_cancelled =
+             [this] { return cancelled_.load(std::memory_order_relaxed); },
+         .deadline = DeadlineOf(context_)},
+        [this](absl::StatusOr<Reply> reply) { Finish(std::move(reply)); });
   }
 
   void Finish(absl::StatusOr<Reply> reply) {
@@ -142,6 +165,7 @@ class UnaryCall final : public Event {
   UnaryMethod::Responder responder_;
   WhenDone when_done_{*this};
 
+  std::optional<ReceivedMessage> message_;
   Reply reply_;
   int64_t bytes_received_ = 0;
   bool is_admitted_ = false;
@@ -210,11 +234,15 @@ class StreamCall final : public Event {
   void Begin() {
     new StreamCall(method_, host_, queue_);
     is_admitted_ = host_.registry.Add(&context_, /*is_stream=*/true);
-    if (!is_admitted_) {
-      Finish(IsStopping());
+    absl::Status refused = is_admitted_ ? absl::OkStatus() : IsStopping();
+    if (refused.ok() && !method_.while_recovering) {
+      refused = host_.readiness.Check();
+    }
+    if (!refused.ok()) {
+      Finish(refused);
       return;
     }
-    handler_ = method_.open();
+    handler_ = method_.open(DeadlineOf(context_));
     if (method_.brings_first) {
       Continue();
     } else {
@@ -245,15 +273,21 @@ class StreamCall final : public Event {
   }
 
   void Work() {
-    int64_t received = 0;
-    absl::StatusOr<std::optional<Reply>> answer = std::optional<Reply>();
     if (has_ended_) {
-      answer = handler_->TakeEnd();
-    } else {
-      const ReceivedMessage message(message_);
-      received = message.size();
-      answer = handler_->Take(message);
+      Take(0, handler_->TakeEnd());
+      return;
     }
+    taken_.emplace(message_);
+    // The answer may come on another thread, and the call be gone when this
+    // returns.
+    handler_->Take(*taken_, [this, received = taken_->size()](
+                                absl::StatusOr<std::optional<Reply>> answer) {
+      Take(received, std::move(answer));
+    });
+  }
+
+  void Take(int64_t received, absl::StatusOr<std::optional<Reply>> answer) {
+    taken_.reset();
     if (!answer.ok()) {
       method_.counters.Count(false, received, 0);
       Finish(answer.status());
@@ -285,6 +319,7 @@ class StreamCall final : public Event {
   grpc::ServerContext context_;
   StreamMethod::Stream stream_;
   grpc::ByteBuffer message_;
+  std::optional<ReceivedMessage> taken_;
   std::unique_ptr<StreamHandler> handler_;
   Reply reply_;
   State state_ = State::kWaiting;

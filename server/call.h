@@ -25,6 +25,7 @@
 #include "base/mutex.h"
 #include "base/worker_pool.h"
 #include "server/message.h"
+#include "server/readiness.h"
 
 namespace quire {
 
@@ -78,6 +79,7 @@ class CallRegistry {
 // What every call needs of the server. Outlives all calls.
 struct CallHost {
   CallRegistry& registry;
+  const Readiness& readiness;
   WorkerPool& workers;
   // Calls that may wait for a worker at once.
   size_t waiting_max;
@@ -88,6 +90,15 @@ struct CallHost {
 // Asks to be told whether the caller has gone.
 using IsCancelled = std::function<bool()>;
 
+// Who waits for the answer.
+struct Caller {
+  IsCancelled is_cancelled;
+  Deadline deadline;
+};
+
+// What a call is told, once: from any thread.
+using Answer = std::function<void(absl::StatusOr<Reply>)>;
+
 struct UnaryMethod {
   using Responder = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
@@ -96,13 +107,13 @@ struct UnaryMethod {
   std::function<void(grpc::ServerContext*, grpc::ByteBuffer*, Responder*,
                      grpc::ServerCompletionQueue*, void* tag)>
       request;
-  std::function<absl::StatusOr<Reply>(const ReceivedMessage&,
-                                      const IsCancelled&)>
-      handle;
+  // The message stays until the answer.
+  std::function<void(const ReceivedMessage&, const Caller&, Answer)> handle;
   // On the polling thread: for what takes microseconds.
   bool is_inline = false;
-  // Also while the server stops.
+  // Also while the server stops, and while it recovers.
   bool while_stopping = false;
+  bool while_recovering = false;
   MethodCounters& counters;
 };
 
@@ -117,8 +128,13 @@ class StreamHandler {
  public:
   virtual ~StreamHandler() = default;
 
-  // The next message of the client. Returns the answer, or nothing to read on.
-  // An error ends the stream.
+  // The next message of the client, which stays until `answer` is told, once,
+  // the answer, or nothing to read on. An error ends the stream.
+  using Answer = std::function<void(absl::StatusOr<std::optional<Reply>>)>;
+  virtual void Take(const ReceivedMessage& message, Answer answer) {
+    answer(Take(message));
+  }
+  // The same, for what is answered at once.
   virtual absl::StatusOr<std::optional<Reply>> Take(
       const ReceivedMessage& message) = 0;
   // The client has sent all; called until it returns nothing.
@@ -136,8 +152,10 @@ struct StreamMethod {
                      grpc::ServerCompletionQueue*, void* tag)>
       request;
   bool brings_first = false;
-  std::function<std::unique_ptr<StreamHandler>()> open;
+  std::function<std::unique_ptr<StreamHandler>(const Deadline&)> open;
   bool is_inline = false;
+  // Also while the server recovers.
+  bool while_recovering = false;
   MethodCounters& counters;
 };
 

@@ -10,11 +10,11 @@
 
 #include "base/limits.h"
 #include "base/status.h"
-#include "quire/v1/embedding.pb.h"
 #include "server/errors.h"
 #include "server/request_arrays.h"
 #include "server/requests.h"
 #include "wire/encode.h"
+#include "wire/push_hash.h"
 
 namespace quire {
 namespace {
@@ -68,25 +68,6 @@ absl::StatusOr<Shape> RowsShape(const TableRequest& request,
   absl::StatusOr<Shape> shape = request.ids_shape.Append(table.dim());
   return shape.ok() ? shape
                     : WithFieldPrefix(std::move(shape).status(), "ids.shape");
-}
-
-absl::Status CheckDurability(int wanted) {
-  if (wanted == v1::DURABILITY_UNSPECIFIED || wanted == v1::DURABILITY_MEMORY) {
-    return absl::OkStatus();
-  }
-  if (!v1::Durability_IsValid(wanted)) {
-    return Error(Reason::kBadValue,
-                 fmt::format("min_durability is {}, which this version does "
-                             "not know",
-                             wanted),
-                 "min_durability");
-  }
-  return Error(
-      Reason::kUnsupportedDurability,
-      fmt::format("min_durability is {}; the tables of this server are MEMORY "
-                  "tables, which reach DURABILITY_MEMORY",
-                  v1::Durability_Name(static_cast<v1::Durability>(wanted))),
-      "min_durability");
 }
 
 absl::Status CheckGradientShape(const wire::TableGradient& gradient,
@@ -248,38 +229,101 @@ absl::Status EmbeddingService::CheckPushBytes(
           message.size(), push_bytes_max_));
 }
 
-absl::StatusOr<Reply> EmbeddingService::ApplyGradient(
-    const ReceivedMessage& message) {
-  QUIRE_RETURN_IF_ERROR(CheckPushBytes(message));
-  QUIRE_ASSIGN_OR_RETURN(const wire::ApplyGradientRequest request,
-                         wire::ApplyGradientRequest::Parse(message.pieces()));
-  QUIRE_ASSIGN_OR_RETURN(const v1::ApplyGradientResponse response,
-                         ApplyGradient(request));
-  return Reply{.message = Serialize(response)};
+void EmbeddingService::ApplyGradient(
+    const ReceivedMessage& message, const Deadline& deadline,
+    std::function<void(absl::StatusOr<Reply>)> done) {
+  if (absl::Status refused = CheckPushBytes(message); !refused.ok()) {
+    return done(refused);
+  }
+  absl::StatusOr<wire::ApplyGradientRequest> request =
+      wire::ApplyGradientRequest::Parse(message.pieces());
+  if (!request.ok()) {
+    return done(request.status());
+  }
+  ApplyGradient(*std::move(request), deadline,
+                [done = std::move(done)](
+                    const absl::StatusOr<v1::ApplyGradientResponse>& response) {
+                  if (response.ok()) {
+                    done(Reply{.message = Serialize(*response)});
+                  } else {
+                    done(response.status());
+                  }
+                });
 }
 
-Reply EmbeddingService::ApplyGradientOnStream(const ReceivedMessage& message) {
-  const auto parsed = wire::ApplyGradientStreamRequest::Parse(message.pieces());
+void EmbeddingService::ApplyGradientOnStream(const ReceivedMessage& message,
+                                             const Deadline& deadline,
+                                             std::function<void(Reply)> done) {
+  auto parsed = wire::ApplyGradientStreamRequest::Parse(message.pieces());
+  const auto answer = [request_id = parsed.request_id, done = std::move(done)](
+                          absl::StatusOr<v1::ApplyGradientResponse> response) {
+    if (!response.ok()) {
+      return done(RefusalOnStream<v1::ApplyGradientStreamResponse>(
+          request_id, response.status()));
+    }
+    v1::ApplyGradientStreamResponse message_of_it;
+    message_of_it.set_request_id(request_id.value_or(0));
+    *message_of_it.mutable_response() = *std::move(response);
+    done(Reply{.message = Serialize(message_of_it)});
+  };
   absl::Status refused = CheckPushBytes(message);
   refused.Update(parsed.request.status());
-  if (refused.ok()) {
-    absl::StatusOr<v1::ApplyGradientResponse> response =
-        ApplyGradient(*parsed.request);
-    if (response.ok()) {
-      v1::ApplyGradientStreamResponse answer;
-      answer.set_request_id(parsed.request_id.value_or(0));
-      *answer.mutable_response() = *std::move(response);
-      return Reply{.message = Serialize(answer)};
-    }
-    refused = response.status();
+  if (!refused.ok()) {
+    return answer(refused);
   }
-  return RefusalOnStream<v1::ApplyGradientStreamResponse>(parsed.request_id,
-                                                          refused);
+  ApplyGradient(*std::move(parsed.request), deadline, answer);
 }
 
-absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
-    const wire::ApplyGradientRequest& request) {
-  QUIRE_RETURN_IF_ERROR(CheckDurability(request.min_durability));
+// What the engine views, until the push has ended.
+struct EmbeddingService::PendingPush {
+  wire::ApplyGradientRequest request;
+  MemoryBudget::Charge charge;
+  std::optional<RequestArrays> arrays;
+  std::vector<PushPart> parts;
+  std::optional<PushId> id;
+  Deadline deadline;
+
+  Push push() const {
+    return {
+        .parts = parts,
+        .id = id,
+        .min_durability = static_cast<v1::Durability>(request.min_durability),
+        .deadline = deadline};
+  }
+};
+
+void EmbeddingService::ApplyGradient(wire::ApplyGradientRequest request,
+                                     const Deadline& deadline, PushDone done) {
+  auto pending = std::make_shared<PendingPush>();
+  pending->deadline = deadline;
+  pending->request = std::move(request);
+  if (const auto& name = pending->request.name) {
+    pending->id = {.session = name->session,
+                   .sequence = name->sequence,
+                   .hash = wire::HashOf(pending->request)};
+  }
+  const absl::Status refused = Prepare(*pending);
+  const Push push = pending->push();
+  auto end = [this, pending,
+              done = std::move(done)](absl::StatusOr<PushOutcome> outcome) {
+    if (outcome.ok()) {
+      done(ResponseTo(*pending, *std::move(outcome)));
+    } else {
+      done(std::move(outcome).status());
+    }
+  };
+  if (refused.ok()) {
+    return engine_.ApplyGradient(push, std::move(end));
+  }
+  // What was pushed once may have been for a table that is gone by now.
+  if (push.id && engine_.WasPushed(*push.id).value_or(false)) {
+    return engine_.AnswerDuplicate(push, std::move(end));
+  }
+  end(refused);
+}
+
+absl::Status EmbeddingService::Prepare(PendingPush& push) const {
+  const wire::ApplyGradientRequest& request = push.request;
   std::vector<TableHandle> tables;
   tables.reserve(request.tables.size());
   int64_t bytes = request.bag_count * kBytesPerBag;
@@ -299,40 +343,76 @@ absl::StatusOr<v1::ApplyGradientResponse> EmbeddingService::ApplyGradient(
     bytes += PushBytes(gradient, **table);
     tables.push_back(*std::move(table));
   }
-  MemoryBudget::Charge charge;
-  QUIRE_RETURN_IF_ERROR(Charge(bytes, charge));
+  QUIRE_RETURN_IF_ERROR(Charge(bytes, push.charge));
 
-  RequestArrays arrays(array_bytes);
-  std::vector<PushPart> parts;
-  parts.reserve(tables.size());
+  push.arrays.emplace(array_bytes);
+  push.parts.reserve(tables.size());
   for (size_t i = 0; i < tables.size(); ++i) {
     const wire::TableGradient& gradient = request.tables[i];
-    parts.push_back(
+    push.parts.push_back(
         {.table = std::move(tables[i]),
-         .ids = arrays.Ids(gradient.ids),
+         .ids = push.arrays->Ids(gradient.ids),
          .gradient = gradient.gradient,
          .learning_rate = gradient.learning_rate,
-         .bags = arrays.BagsOf(gradient.bags),
+         .bags = push.arrays->BagsOf(gradient.bags),
          .gradient_scale = gradient.gradient_scale,
          .return_weight_gradients = gradient.return_weight_gradients,
          .duplicates_summed = gradient.duplicates_summed});
   }
+  return absl::OkStatus();
+}
 
-  QUIRE_ASSIGN_OR_RETURN(const std::vector<PushResult> results,
-                         engine_.ApplyGradient(parts));
+v1::ApplyGradientResponse EmbeddingService::ResponseTo(
+    const PendingPush& push, PushOutcome outcome) const {
   v1::ApplyGradientResponse response;
-  response.set_reached(v1::DURABILITY_MEMORY);
-  for (size_t i = 0; i < results.size(); ++i) {
+  if (outcome.lsn > 0) {
+    response.mutable_position()->set_epoch(engine_.log()->epoch());
+    response.mutable_position()->set_lsn(outcome.lsn);
+  }
+  response.set_reached(outcome.reached);
+  response.set_duplicate(outcome.is_duplicate);
+  response.set_exactly_once(push.id.has_value());
+  // Of a duplicate some tables may be gone by now.
+  outcome.tables.resize(push.request.tables.size());
+  for (size_t i = 0; i < outcome.tables.size(); ++i) {
     v1::TableGradientResult& table = *response.add_tables();
-    table.set_table_uid(UidBytes(parts[i].table->uid()));
-    table.set_rows_changed(results[i].rows_changed);
-    table.set_padding_dropped(results[i].padding_dropped);
-    table.set_rows_skipped(results[i].rows_skipped);
-    table.set_step(results[i].step);
-    table.mutable_weight_gradients()->Add(results[i].weight_gradients.begin(),
-                                          results[i].weight_gradients.end());
+    PushResult& result = outcome.tables[i];
+    if (i < push.parts.size()) {
+      table.set_table_uid(UidBytes(push.parts[i].table->uid()));
+    }
+    table.set_rows_changed(result.rows_changed);
+    table.set_padding_dropped(result.padding_dropped);
+    table.set_rows_skipped(result.rows_skipped);
+    table.set_step(result.step);
+    table.mutable_weight_gradients()->Add(result.weight_gradients.begin(),
+                                          result.weight_gradients.end());
   }
   return response;
+}
+
+// --- Sessions ---
+
+absl::StatusOr<v1::OpenSessionResponse> EmbeddingService::OpenSession(
+    const v1::OpenSessionRequest&) {
+  QUIRE_ASSIGN_OR_RETURN(const SessionId session, engine_.OpenSession());
+  v1::OpenSessionResponse response;
+  response.set_session_id(
+      std::string(session.bytes.begin(), session.bytes.end()));
+  return response;
+}
+
+absl::StatusOr<v1::CloseSessionResponse> EmbeddingService::CloseSession(
+    const v1::CloseSessionRequest& request) {
+  SessionId session;
+  if (request.session_id().size() != session.bytes.size()) {
+    return Error(Reason::kBadValue,
+                 fmt::format("a session's id has {} bytes, but this one has {}",
+                             session.bytes.size(), request.session_id().size()),
+                 "session_id");
+  }
+  std::ranges::copy(request.session_id(), session.bytes.begin());
+  QUIRE_RETURN_IF_ERROR(engine_.CloseSession(session));
+  return v1::CloseSessionResponse();
 }
 
 }  // namespace quire

@@ -135,7 +135,7 @@ bool HealthService::Has(std::string_view service) const {
 }
 
 HealthService::Response::ServingStatus HealthService::status() const {
-  return stopping_ ? Response::NOT_SERVING : Response::SERVING;
+  return serving_ && !stopping_ ? Response::SERVING : Response::NOT_SERVING;
 }
 
 absl::StatusOr<HealthService::Response> HealthService::Check(
@@ -156,9 +156,19 @@ void HealthService::ServeWatch(grpc::ServerCompletionQueue* queue) {
   new WatchCall(*this, queue);
 }
 
+void HealthService::Serve() {
+  MutexLock lock(mutex_);
+  serving_ = true;
+  TellWatchers();
+}
+
 void HealthService::Stop() {
   MutexLock lock(mutex_);
   stopping_ = true;
+  TellWatchers();
+}
+
+void HealthService::TellWatchers() {
   for (auto next = watchers_.begin(); next != watchers_.end();) {
     WatchCall* const watcher = *next++;  // it may go, and its place with it
     GoOn(*watcher);

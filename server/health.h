@@ -40,6 +40,9 @@ class HealthService {
   // Waits for calls of Watch on `queue`, for as long as the server runs.
   void ServeWatch(grpc::ServerCompletionQueue* queue);
 
+  // From here on the status is SERVING, until Stop; before, it is NOT_SERVING.
+  // Watchers are told.
+  void Serve();
   // From here on the status is NOT_SERVING. Watchers are told, and their
   // streams end.
   void Stop();
@@ -54,6 +57,7 @@ class HealthService {
   void GoOn(WatchCall& watcher) QUIRE_REQUIRES(mutex_);
   bool Has(std::string_view service) const;
   Response::ServingStatus status() const QUIRE_REQUIRES(mutex_);
+  void TellWatchers() QUIRE_REQUIRES(mutex_);
 
   // Constant after construction.
   const std::vector<std::string> services_;
@@ -61,6 +65,7 @@ class HealthService {
 
   mutable Mutex mutex_;
   CondVar changed_;
+  bool serving_ QUIRE_GUARDED_BY(mutex_) = false;
   bool stopping_ QUIRE_GUARDED_BY(mutex_) = false;
   std::set<WatchCall*> watchers_ QUIRE_GUARDED_BY(mutex_);
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -51,6 +52,17 @@ int ProcessorCount() {
         std::min<int>(count, static_cast<int>((quota + period - 1) / period));
   }
   return std::max(1, count);
+}
+
+int64_t VolumeBytes(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path there = fs::absolute(path, error);
+  while (!fs::exists(there, error) && there.has_relative_path()) {
+    there = there.parent_path();
+  }
+  const fs::space_info space = fs::space(there, error);
+  return error ? 0 : static_cast<int64_t>(space.capacity);
 }
 
 }  // namespace quire

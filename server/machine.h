@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace quire {
 
@@ -11,5 +12,8 @@ int64_t MemoryBytes();
 
 // Processors that may be used at once: by affinity and the cgroup's quota.
 int ProcessorCount();
+
+// Bytes of the volume that `path` is on, or would be; 0 if that cannot be seen.
+int64_t VolumeBytes(const std::string& path);
 
 }  // namespace quire

@@ -5,6 +5,8 @@
 #include <google/protobuf/message_lite.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <chrono>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,6 +30,9 @@ class ReceivedMessage {
   std::vector<Bytes> pieces_;
   int64_t size_ = 0;
 };
+
+// Until when the caller waits; nullopt: for ever.
+using Deadline = std::optional<std::chrono::steady_clock::time_point>;
 
 // A message to send, and the memory it was charged for until it is sent.
 struct Reply {

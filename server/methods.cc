@@ -12,25 +12,35 @@
 namespace quire {
 namespace {
 
+// A method that has its answer when it returns.
+using Handle =
+    std::function<absl::StatusOr<Reply>(const ReceivedMessage&, const Caller&)>;
+auto AtOnce(Handle handle) {
+  return [handle = std::move(handle)](
+             const ReceivedMessage& message, const Caller& caller,
+             const Answer& answer) { answer(handle(message, caller)); };
+}
+
 // A method over generated messages, as a method over bytes.
 template <typename Request, typename Response>
 auto Typed(std::function<absl::StatusOr<Response>(const Request&)> handle) {
-  return [handle = std::move(handle)](
-             const ReceivedMessage& message,
-             const IsCancelled&) -> absl::StatusOr<Reply> {
-    Request request;
-    QUIRE_RETURN_IF_ERROR(ParseInto(message, request));
-    QUIRE_ASSIGN_OR_RETURN(const Response response, handle(request));
-    return Reply{.message = Serialize(response)};
-  };
+  return AtOnce(
+      [handle = std::move(handle)](const ReceivedMessage& message,
+                                   const Caller&) -> absl::StatusOr<Reply> {
+        Request request;
+        QUIRE_RETURN_IF_ERROR(ParseInto(message, request));
+        QUIRE_ASSIGN_OR_RETURN(const Response response, handle(request));
+        return Reply{.message = Serialize(response)};
+      });
 }
 
 auto NotBuilt(std::string name) {
-  return [name = std::move(name)](const ReceivedMessage&,
-                                  const IsCancelled&) -> absl::StatusOr<Reply> {
-    return Error(Reason::kNoSuchMethod,
-                 fmt::format("{} is not built yet", name));
-  };
+  return AtOnce(
+      [name = std::move(name)](const ReceivedMessage&,
+                               const Caller&) -> absl::StatusOr<Reply> {
+        return Error(Reason::kNoSuchMethod,
+                     fmt::format("{} is not built yet", name));
+      });
 }
 
 // Those of this API, by full name.
@@ -71,6 +81,30 @@ class AnswerEach final : public StreamHandler {
 
  private:
   const std::function<Reply(const ReceivedMessage&)> answer_;
+};
+
+// The same, answered later.
+class PushStream final : public StreamHandler {
+ public:
+  PushStream(EmbeddingService& rows, const Deadline& deadline)
+      : rows_(rows), deadline_(deadline) {}
+
+  void Take(const ReceivedMessage& message, Answer answer) override {
+    rows_.ApplyGradientOnStream(
+        message, deadline_, [answer = std::move(answer)](Reply reply) {
+          answer(std::optional<Reply>(std::move(reply)));
+        });
+  }
+  absl::StatusOr<std::optional<Reply>> Take(const ReceivedMessage&) override {
+    return Error(Reason::kBug, "pushes are answered later");
+  }
+  absl::StatusOr<std::optional<Reply>> TakeEnd() override {
+    return std::optional<Reply>();
+  }
+
+ private:
+  EmbeddingService& rows_;
+  const Deadline deadline_;
 };
 
 class ImportStream final : public StreamHandler {
@@ -115,12 +149,13 @@ class ExportStream final : public StreamHandler {
   }
 
  private:
-  std::optional<Reply> Next() {
-    std::optional<v1::ExportTableResponse> part = export_->Next();
+  absl::StatusOr<std::optional<Reply>> Next() {
+    QUIRE_ASSIGN_OR_RETURN(const std::optional<v1::ExportTableResponse> part,
+                           export_->Next());
     if (!part) {
-      return std::nullopt;
+      return std::optional<Reply>();
     }
-    return Reply{.message = Serialize(*part)};
+    return std::optional<Reply>(Reply{.message = Serialize(*part)});
   }
 
   Engine& engine_;
@@ -129,16 +164,18 @@ class ExportStream final : public StreamHandler {
 
 }  // namespace
 
-Methods::Methods(Engine& engine, MemoryBudget& inflight,
+Methods::Methods(Engine& engine, const Readiness& readiness,
+                 MemoryBudget& inflight, journal::Directory* backups,
                  const ServerOptions& options)
     : engine_(engine),
+      readiness_(readiness),
       inflight_(inflight),
       options_(options),
       started_(std::chrono::steady_clock::now()),
       health_(ServiceNames()),
       reflection_(AllServiceNames()),
       rows_(engine, inflight, options.push_bytes_max),
-      tables_(engine) {
+      tables_(engine, backups) {
   AddDataPlane();
   AddTableMethods();
   AddStreams();
@@ -197,16 +234,18 @@ void Methods::AddDataPlane() {
   unary_.push_back(UnaryMethod{
       .name = "Lookup",
       .request = QUIRE_REQUEST_UNARY(embedding_, Lookup),
-      .handle = [this](const ReceivedMessage& message,
-                       const IsCancelled&) { return rows_.Lookup(message); },
+      .handle = AtOnce([this](const ReceivedMessage& message, const Caller&) {
+        return rows_.Lookup(message);
+      }),
       .is_inline = true,
       .counters = CountersOf("Lookup")});
   unary_.push_back(UnaryMethod{
       .name = "ApplyGradient",
       .request = QUIRE_REQUEST_UNARY(embedding_, ApplyGradient),
       .handle =
-          [this](const ReceivedMessage& message, const IsCancelled&) {
-            return rows_.ApplyGradient(message);
+          [this](const ReceivedMessage& message, const Caller& caller,
+                 Answer answer) {
+            rows_.ApplyGradient(message, caller.deadline, std::move(answer));
           },
       .is_inline = true,
       .counters = CountersOf("ApplyGradient")});
@@ -214,12 +253,22 @@ void Methods::AddDataPlane() {
       .name = "Nearest",
       .request = QUIRE_REQUEST_UNARY(embedding_, Nearest),
       .handle =
-          [this](const ReceivedMessage& message, const IsCancelled& cancelled) {
-            return rows_.Nearest(message, cancelled);
-          },
+          AtOnce([this](const ReceivedMessage& message, const Caller& caller) {
+            return rows_.Nearest(message, caller.is_cancelled);
+          }),
       .counters = CountersOf("Nearest")});
-  QUIRE_METHOD_NOT_BUILT(embedding_, OpenSession);
-  QUIRE_METHOD_NOT_BUILT(embedding_, CloseSession);
+  unary_.push_back(UnaryMethod{
+      .name = "OpenSession",
+      .request = QUIRE_REQUEST_UNARY(embedding_, OpenSession),
+      .handle = Typed<v1::OpenSessionRequest, v1::OpenSessionResponse>(
+          [this](const auto& request) { return rows_.OpenSession(request); }),
+      .counters = CountersOf("OpenSession")});
+  unary_.push_back(UnaryMethod{
+      .name = "CloseSession",
+      .request = QUIRE_REQUEST_UNARY(embedding_, CloseSession),
+      .handle = Typed<v1::CloseSessionRequest, v1::CloseSessionResponse>(
+          [this](const auto& request) { return rows_.CloseSession(request); }),
+      .counters = CountersOf("CloseSession")});
 }
 
 void Methods::AddTableMethods() {
@@ -228,12 +277,15 @@ void Methods::AddTableMethods() {
   QUIRE_TABLE_METHOD(ListTables);
   QUIRE_TABLE_METHOD(AlterTable);
   QUIRE_TABLE_METHOD(DropTable);
+  QUIRE_TABLE_METHOD(RewindTable);
   QUIRE_TABLE_METHOD(ReadRows);
+  QUIRE_TABLE_METHOD(GetRow);
   QUIRE_TABLE_METHOD(WriteRows);
   QUIRE_TABLE_METHOD(SetLabels);
   QUIRE_TABLE_METHOD(GetLabels);
   QUIRE_TABLE_METHOD(FindLabels);
-  QUIRE_METHOD_NOT_BUILT(table_, CreateSnapshot);
+  QUIRE_TABLE_METHOD(CreateSnapshot);
+  QUIRE_TABLE_METHOD(BackUp);
   QUIRE_METHOD_NOT_BUILT(table_, VerifyTable);
 }
 
@@ -265,7 +317,7 @@ void Methods::AddStreams() {
             embedding_.RequestLookupStream(context, stream, queue, queue, tag);
           },
       .open =
-          [this] {
+          [this](const Deadline&) {
             return std::make_unique<AnswerEach>(
                 [this](const ReceivedMessage& message) {
                   return rows_.LookupOnStream(message);
@@ -283,24 +335,24 @@ void Methods::AddStreams() {
                              context, stream, queue, queue, tag);
                        },
                    .open =
-                       [this] {
-                         return std::make_unique<AnswerEach>(
-                             [this](const ReceivedMessage& message) {
-                               return rows_.ApplyGradientOnStream(message);
-                             });
+                       [this](const Deadline& deadline) {
+                         return std::make_unique<PushStream>(rows_, deadline);
                        },
                    .is_inline = true,
                    .counters = CountersOf("ApplyGradientStream")});
-  streams_.push_back(StreamMethod{
-      .name = "ImportTable",
-      .request =
-          [this](grpc::ServerContext* context, grpc::ByteBuffer*,
-                 StreamMethod::Stream* stream,
-                 grpc::ServerCompletionQueue* queue, void* tag) {
-            table_.RequestImport(context, stream, queue, tag);
-          },
-      .open = [this] { return std::make_unique<ImportStream>(engine_); },
-      .counters = CountersOf("ImportTable")});
+  streams_.push_back(
+      StreamMethod{.name = "ImportTable",
+                   .request =
+                       [this](grpc::ServerContext* context, grpc::ByteBuffer*,
+                              StreamMethod::Stream* stream,
+                              grpc::ServerCompletionQueue* queue, void* tag) {
+                         table_.RequestImport(context, stream, queue, tag);
+                       },
+                   .open =
+                       [this](const Deadline&) {
+                         return std::make_unique<ImportStream>(engine_);
+                       },
+                   .counters = CountersOf("ImportTable")});
   streams_.push_back(StreamMethod{
       .name = "ExportTable",
       .request =
@@ -310,7 +362,10 @@ void Methods::AddStreams() {
             table_.RequestExport(context, request, stream, queue, tag);
           },
       .brings_first = true,
-      .open = [this] { return std::make_unique<ExportStream>(engine_); },
+      .open =
+          [this](const Deadline&) {
+            return std::make_unique<ExportStream>(engine_);
+          },
       .counters = CountersOf("ExportTable")});
 }
 
@@ -320,12 +375,14 @@ void Methods::AddServerMethods() {
       .request = QUIRE_REQUEST_UNARY(server_, GetServerInfo),
       .handle = Typed<v1::GetServerInfoRequest, v1::GetServerInfoResponse>(
           [this](const auto& request) { return GetServerInfo(request); }),
+      .while_recovering = true,
       .counters = CountersOf("GetServerInfo")});
   unary_.push_back(UnaryMethod{
       .name = "GetStats",
       .request = QUIRE_REQUEST_UNARY(server_, GetStats),
       .handle = Typed<v1::GetStatsRequest, v1::GetStatsResponse>(
           [this](const auto& request) { return GetStats(request); }),
+      .while_recovering = true,
       .counters = CountersOf("GetStats")});
 }
 
@@ -333,16 +390,17 @@ void Methods::AddProtocols() {
   unary_.push_back(UnaryMethod{
       .name = "Check",
       .request = QUIRE_REQUEST_UNARY(health_.methods(), Check),
-      .handle = [this](const ReceivedMessage& message,
-                       const IsCancelled&) -> absl::StatusOr<Reply> {
+      .handle = AtOnce([this](const ReceivedMessage& message,
+                              const Caller&) -> absl::StatusOr<Reply> {
         HealthService::Request request;
         QUIRE_RETURN_IF_ERROR(
             ParseInto(message, request, kProtocolRequestBytesMax));
         QUIRE_ASSIGN_OR_RETURN(const auto response, health_.Check(request));
         return Reply{.message = Serialize(response)};
-      },
+      }),
       .is_inline = true,
       .while_stopping = true,
+      .while_recovering = true,
       .counters = protocol_counters_});
   const auto add_reflection = [this](auto& methods) {
     streams_.push_back(StreamMethod{
@@ -354,7 +412,8 @@ void Methods::AddProtocols() {
               methods.RequestServerReflectionInfo(context, stream, queue, queue,
                                                   tag);
             },
-        .open = [this] { return reflection_.OpenStream(); },
+        .open = [this](const Deadline&) { return reflection_.OpenStream(); },
+        .while_recovering = true,
         .counters = protocol_counters_});
   };
   add_reflection(reflection_.methods());
@@ -367,8 +426,20 @@ absl::StatusOr<v1::GetServerInfoResponse> Methods::GetServerInfo(
   info.set_version(std::string(Version()));
   for (const char* feature :
        {"lookup", "apply_gradient", "lookup_stream", "apply_gradient_stream",
-        "nearest", "labels", "rows", "import", "export"}) {
+        "nearest", "labels", "rows", "get_row", "import", "export",
+        "sessions"}) {
     info.add_features(feature);
+  }
+  if (!options_.data_dir.empty()) {
+    info.add_features("logged_tables");
+    info.add_features("snapshots");
+    info.add_features("rewind");
+  }
+  if (!options_.backup_dir.empty()) {
+    info.add_features("backup");
+  }
+  if (readiness_.is_ready() && engine_.log() != nullptr) {
+    info.set_epoch(engine_.log()->epoch());
   }
   v1::ServerLimits& limits = *info.mutable_limits();
   limits.set_ids_per_request(kIdsPerRequestMax);
@@ -383,6 +454,26 @@ absl::StatusOr<v1::GetServerInfoResponse> Methods::GetServerInfo(
   info.set_instruction_set(engine_.kernels().name);
   info.set_thread_count(options_.thread_count);
   return info;
+}
+
+v1::LogStats Methods::StatsOf(const journal::Log& log) const {
+  const journal::Log::Stats figures = log.stats();
+  v1::LogStats stats;
+  stats.mutable_appended()->set_epoch(log.epoch());
+  stats.mutable_appended()->set_lsn(log.appended_lsn());
+  stats.mutable_synced()->set_epoch(log.epoch());
+  stats.mutable_synced()->set_lsn(log.synced_lsn());
+  stats.set_first_lsn(log.first_lsn());
+  stats.set_bytes(figures.bytes);
+  stats.set_unsynced_bytes(figures.unsynced_bytes);
+  stats.set_writes(figures.writes);
+  stats.set_syncs(figures.syncs);
+  stats.set_longest_unsynced_seconds(
+      std::chrono::duration<double>(figures.longest_unsynced).count());
+  stats.set_has_failed(figures.has_failed);
+  stats.set_snapshot_lsn(engine_.snapshots()->newest_lsn());
+  stats.set_estimated_recovery_seconds(engine_.EstimatedRecoverySeconds());
+  return stats;
 }
 
 absl::StatusOr<v1::GetStatsResponse> Methods::GetStats(
@@ -406,6 +497,14 @@ absl::StatusOr<v1::GetStatsResponse> Methods::GetStats(
     method.set_bytes_received(
         counters.bytes_received.load(std::memory_order_relaxed));
     method.set_bytes_sent(counters.bytes_sent.load(std::memory_order_relaxed));
+  }
+  if (!readiness_.is_ready()) {
+    *stats.mutable_recovery() = readiness_.Stats();
+    return stats;
+  }
+  stats.set_sessions(engine_.session_count());
+  if (engine_.log() != nullptr) {
+    *stats.mutable_log() = StatsOf(*engine_.log());
   }
   for (const TableHandle& table : engine_.List()) {
     *stats.add_tables() = engine_.Describe(*table);

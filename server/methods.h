@@ -23,7 +23,10 @@ namespace quire {
 // Constant after construction, but for the counters.
 class Methods {
  public:
-  Methods(Engine& engine, MemoryBudget& inflight, const ServerOptions& options);
+  // All outlive it.
+  //   backups  of options.backup_dir, or null
+  Methods(Engine& engine, const Readiness& readiness, MemoryBudget& inflight,
+          journal::Directory* backups, const ServerOptions& options);
 
   // All services, raw: for the server's builder.
   std::vector<grpc::Service*> services();
@@ -44,13 +47,16 @@ class Methods {
   using RawTableMethods = T::WithRawMethod_CreateTable<
       T::WithRawMethod_GetTable<T::WithRawMethod_ListTables<
           T::WithRawMethod_AlterTable<T::WithRawMethod_DropTable<
-              T::WithRawMethod_ReadRows<T::WithRawMethod_WriteRows<
-                  T::WithRawMethod_SetLabels<T::WithRawMethod_GetLabels<
-                      T::WithRawMethod_FindLabels<T::WithRawMethod_ImportTable<
-                          T::WithRawMethod_ExportTable<
-                              T::WithRawMethod_CreateSnapshot<
-                                  T::WithRawMethod_VerifyTable<
-                                      T::Service>>>>>>>>>>>>>>;
+              T::WithRawMethod_RewindTable<T::WithRawMethod_ReadRows<
+                  T::WithRawMethod_GetRow<T::WithRawMethod_WriteRows<
+                      T::WithRawMethod_SetLabels<T::WithRawMethod_GetLabels<
+                          T::WithRawMethod_FindLabels<
+                              T::WithRawMethod_ImportTable<
+                                  T::WithRawMethod_ExportTable<
+                                      T::WithRawMethod_CreateSnapshot<
+                                          T::WithRawMethod_BackUp<
+                                              T::WithRawMethod_VerifyTable<
+                                                  T::Service>>>>>>>>>>>>>>>>>;
   using ServerMethods =
       S::WithRawMethod_GetServerInfo<S::WithRawMethod_GetStats<S::Service>>;
 
@@ -78,8 +84,10 @@ class Methods {
       const v1::GetServerInfoRequest& request) const;
   absl::StatusOr<v1::GetStatsResponse> GetStats(
       const v1::GetStatsRequest& request) const;
+  v1::LogStats StatsOf(const journal::Log& log) const;
 
   Engine& engine_;
+  const Readiness& readiness_;
   MemoryBudget& inflight_;
   const ServerOptions options_;
   const std::chrono::steady_clock::time_point started_;

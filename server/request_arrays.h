@@ -1,8 +1,8 @@
 // The arrays of a request of the data plane, copied to where they are aligned
 // and in one piece.
 //
-// A message holds ids, weights and winners wherever they came to lie; gradients,
-// which are large, are read where they are.
+// A message holds ids, weights and winners wherever they came to lie;
+// gradients, which are large, are read where they are.
 
 #pragma once
 

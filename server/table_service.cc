@@ -44,6 +44,36 @@ absl::StatusOr<std::span<const int64_t>> CheckedIds(const v1::IdBatch& batch,
   return ids;
 }
 
+void ReadRow(const LiveTable& table, int64_t id, v1::GetRowResponse& response) {
+  const Table& rows = table.rows();
+  std::vector<float> state(static_cast<size_t>(rows.state_floats()));
+  response.mutable_values()->Resize(static_cast<int>(table.dim()), 0.0f);
+  rows.ReadRows({&id, 1}, response.mutable_values()->mutable_data(),
+                state.data());
+  std::span<const float> rest = state;
+  for (const Optimizer::StatePart& part :
+       rows.config().optimizer.StateParts(table.dim())) {
+    v1::GetRowResponse::State& named = *response.add_state();
+    named.set_name(std::string(part.name));
+    const auto values = rest.first(static_cast<size_t>(part.floats));
+    named.mutable_values()->Add(values.begin(), values.end());
+    rest = rest.subspan(values.size());
+  }
+  response.set_label(table.labels().Get({&id, 1})[0]);
+}
+
+v1::RowChangeKind KindOf(Engine::RowHistory::Kind kind) {
+  switch (kind) {
+    case Engine::RowHistory::Kind::kPush:
+      return v1::ROW_CHANGE_KIND_PUSH;
+    case Engine::RowHistory::Kind::kWrite:
+      return v1::ROW_CHANGE_KIND_WRITE;
+    case Engine::RowHistory::Kind::kCreate:
+      return v1::ROW_CHANGE_KIND_CREATE;
+  }
+  return v1::ROW_CHANGE_KIND_UNSPECIFIED;
+}
+
 }  // namespace
 
 // --- Tables ---
@@ -80,23 +110,20 @@ absl::StatusOr<v1::ListTablesResponse> TableService::ListTables(
 
 absl::StatusOr<v1::AlterTableResponse> TableService::AlterTable(
     const v1::AlterTableRequest& request) {
-  if (request.default_durability() != v1::DURABILITY_UNSPECIFIED) {
-    return Error(Reason::kNotBuilt,
-                 "default_durability is not built yet; leave it out",
-                 "default_durability");
-  }
   QUIRE_ASSIGN_OR_RETURN(const auto uid, UidOf(request.table()));
   QUIRE_ASSIGN_OR_RETURN(const TableHandle table,
                          engine_.FindAny(request.table().name(), uid));
-  std::optional<double> learning_rate;
+  Sequencer::Alteration alteration;
   if (request.has_learning_rate()) {
-    learning_rate = request.learning_rate();
+    alteration.learning_rate = request.learning_rate();
   }
-  std::optional<bool> frozen;
   if (request.has_frozen()) {
-    frozen = request.frozen();
+    alteration.frozen = request.frozen();
   }
-  QUIRE_RETURN_IF_ERROR(engine_.AlterTable(*table, learning_rate, frozen));
+  if (request.default_durability() != v1::DURABILITY_UNSPECIFIED) {
+    alteration.default_durability = request.default_durability();
+  }
+  QUIRE_RETURN_IF_ERROR(engine_.AlterTable(*table, alteration));
   v1::AlterTableResponse response;
   *response.mutable_table() = engine_.Describe(*table);
   return response;
@@ -109,6 +136,25 @@ absl::StatusOr<v1::DropTableResponse> TableService::DropTable(
                          engine_.DropTable(request.table().name(), uid));
   v1::DropTableResponse response;
   response.set_uid(UidBytes(dropped));
+  return response;
+}
+
+absl::StatusOr<v1::RewindTableResponse> TableService::RewindTable(
+    const v1::RewindTableRequest& request) {
+  QUIRE_ASSIGN_OR_RETURN(const auto uid, UidOf(request.table()));
+  if (request.to_lsn() == 0) {
+    return Error(Reason::kBadValue,
+                 "to_lsn is 0, or absent: it is the last change that stays, 1 "
+                 "or more",
+                 "to_lsn");
+  }
+  QUIRE_ASSIGN_OR_RETURN(
+      const Engine::Rewound rewound,
+      engine_.RewindTable(request.table().name(), uid, request.to_lsn()));
+  v1::RewindTableResponse response;
+  *response.mutable_table() = engine_.Describe(*rewound.table);
+  response.mutable_position()->set_epoch(engine_.log()->epoch());
+  response.mutable_position()->set_lsn(rewound.lsn);
   return response;
 }
 
@@ -138,6 +184,42 @@ absl::StatusOr<v1::ReadRowsResponse> TableService::ReadRows(
   table->rows().ReadRows(ids, values.data(), state.data());
   if (request.values()) {
     table->rows().MakeValues(values);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::GetRowResponse> TableService::GetRow(
+    const v1::GetRowRequest& request) {
+  QUIRE_ASSIGN_OR_RETURN(const TableHandle table,
+                         FindTable(engine_, request.table()));
+  if (const int64_t rows = table->rows().config().num_embeddings;
+      request.id() < 0 || request.id() >= rows) {
+    return Error(Reason::kIdOutOfRange,
+                 fmt::format("table '{}': id {} is not in [0, {})",
+                             table->name(), request.id(), rows),
+                 "id");
+  }
+  v1::GetRowResponse response;
+  // Before the row is read: the changes up to there are in it.
+  uint64_t lsn = 0;
+  {
+    QUIRE_ASSIGN_OR_RETURN(const ExactTable exact,
+                           ExactTable::Open(engine_, table));
+    lsn = exact.lsn();
+    response.set_step(exact.step());
+  }
+  response.set_table_uid(UidBytes(table->uid()));
+  ReadRow(*table, request.id(), response);
+  if (lsn > 0) {
+    response.mutable_position()->set_epoch(engine_.log()->epoch());
+    response.mutable_position()->set_lsn(lsn);
+    QUIRE_ASSIGN_OR_RETURN(const Engine::RowHistory history,
+                           engine_.HistoryOf(*table, request.id(), lsn));
+    response.set_first_lsn(history.first_lsn);
+    if (history.last) {
+      response.mutable_last_change()->set_lsn(history.last->lsn);
+      response.mutable_last_change()->set_kind(KindOf(history.last->kind));
+    }
   }
   return response;
 }
@@ -176,7 +258,7 @@ absl::StatusOr<v1::SetLabelsResponse> TableService::SetLabels(
       const std::vector<std::string_view> labels,
       CheckedLabels(request.labels(), static_cast<int64_t>(ids.size()),
                     "labels"));
-  QUIRE_RETURN_IF_ERROR(table->labels().Set(ids, labels));
+  QUIRE_RETURN_IF_ERROR(engine_.SetLabels(*table, ids, labels));
   v1::SetLabelsResponse response;
   response.set_label_count(table->labels().count());
   return response;
@@ -203,6 +285,40 @@ absl::StatusOr<v1::FindLabelsResponse> TableService::FindLabels(
   for (const std::string& label : request.labels()) {
     response.add_ids(table->labels().Find(label));
   }
+  return response;
+}
+
+// --- Snapshots ---
+
+absl::StatusOr<v1::CreateSnapshotResponse> TableService::CreateSnapshot(
+    const v1::CreateSnapshotRequest& request) {
+  if (request.has_table()) {
+    return Error(Reason::kNotBuilt,
+                 "a snapshot is of all tables; one of a table is not built "
+                 "yet: leave it out",
+                 "table");
+  }
+  QUIRE_ASSIGN_OR_RETURN(const uint64_t lsn, engine_.CreateSnapshot());
+  v1::CreateSnapshotResponse response;
+  response.mutable_position()->set_epoch(engine_.log()->epoch());
+  response.mutable_position()->set_lsn(lsn);
+  return response;
+}
+
+absl::StatusOr<v1::BackUpResponse> TableService::BackUp(
+    const v1::BackUpRequest& request) {
+  if (backups_ == nullptr) {
+    return Error(Reason::kNoBackupDir,
+                 "this server makes no backups: it was started without "
+                 "--backup-dir, the directory that they are made in");
+  }
+  QUIRE_ASSIGN_OR_RETURN(const Engine::Backup backup,
+                         engine_.BackUp(*backups_, request.name()));
+  v1::BackUpResponse response;
+  response.mutable_position()->set_epoch(backup.epoch);
+  response.mutable_position()->set_lsn(backup.lsn);
+  response.set_bytes(backup.bytes);
+  response.set_files(backup.files);
   return response;
 }
 
@@ -275,9 +391,9 @@ absl::StatusOr<v1::ImportTableResponse> TableService::Import::Finish() {
 
 absl::StatusOr<TableService::Export> TableService::Export::Open(
     Engine& engine, const v1::ExportTableRequest& request) {
-  Export result;
-  QUIRE_ASSIGN_OR_RETURN(result.table_, FindTable(engine, request.table()));
-  const int64_t rows = result.table_->rows().config().num_embeddings;
+  QUIRE_ASSIGN_OR_RETURN(const TableHandle table,
+                         FindTable(engine, request.table()));
+  const int64_t rows = table->rows().config().num_embeddings;
   const int64_t first = request.first_id();
   const int64_t count =
       request.has_row_count() ? request.row_count() : rows - first;
@@ -288,51 +404,83 @@ absl::StatusOr<TableService::Export> TableService::Export::Open(
                     request.table().name(), count, first, rows),
         "first_id");
   }
+  QUIRE_ASSIGN_OR_RETURN(ExactTable exact, ExactTable::Open(engine, table));
+  Export result(std::move(exact));
   result.next_id_ = first;
   result.end_id_ = first + count;
   result.include_state_ = request.include_state();
   result.as_values_ = request.values();
-  result.include_labels_ = result.table_->labels().count() > 0;
-  result.header_.emplace();
-  *result.header_->mutable_header() = engine.Describe(*result.table_);
+  result.dim_ = table->dim();
+  result.state_floats_ =
+      request.include_state() ? table->rows().state_floats() : 0;
+  QUIRE_RETURN_IF_ERROR(result.MakeHeader(engine, *table));
   return result;
 }
 
-std::optional<v1::ExportTableResponse> TableService::Export::Next() {
+absl::Status TableService::Export::MakeHeader(const Engine& engine,
+                                              const LiveTable& table) {
+  header_.emplace();
+  v1::Table& header = *header_->mutable_header();
+  header = engine.Describe(table);
+  QUIRE_RETURN_IF_ERROR(table_.Read([&](const LiveTable& then) {
+    header.mutable_stats()->set_label_count(then.labels().count());
+    header.mutable_stats()->set_label_bytes(then.labels().bytes());
+  }));
+  include_labels_ = header.stats().label_count() > 0;
+  if (table_.lsn() > 0) {
+    header.set_step(table_.step());
+    header_->mutable_position()->set_epoch(engine.log()->epoch());
+    header_->mutable_position()->set_lsn(table_.lsn());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<v1::ExportTableResponse>>
+TableService::Export::Next() {
   if (header_) {
     return std::exchange(header_, std::nullopt);
   }
+  std::optional<v1::ExportTableResponse> response;
   if (next_id_ == end_id_) {
-    return std::nullopt;
+    return response;
   }
-  const Table& rows = table_->rows();
-  const int64_t state_floats = include_state_ ? rows.state_floats() : 0;
-  const int64_t row_bytes = 4 * (table_->dim() + state_floats);
-  std::vector<int64_t> ids(static_cast<size_t>(
-      std::min(std::max<int64_t>(1, kExportChunkBytes / row_bytes),
-               end_id_ - next_id_)));
-  std::iota(ids.begin(), ids.end(), next_id_);
-  const auto count = static_cast<int64_t>(ids.size());
+  const int64_t row_bytes = 4 * (dim_ + state_floats_);
+  const int64_t count = std::min(
+      std::max<int64_t>(1, kExportChunkBytes / row_bytes), end_id_ - next_id_);
+  response.emplace();
+  v1::ExportTableResponse::Chunk& chunk = *response->mutable_chunk();
+  QUIRE_RETURN_IF_ERROR(table_.Read([&](const LiveTable& table) {
+    chunk.Clear();
+    chunk.set_first_id(next_id_);
+    MakeMatrix(count, dim_, *chunk.mutable_values());
+    Fill(table, chunk);
+  }));
+  next_id_ += count;
+  return response;
+}
 
-  v1::ExportTableResponse response;
-  v1::ExportTableResponse::Chunk& chunk = *response.mutable_chunk();
-  chunk.set_first_id(next_id_);
-  const auto values = MakeMatrix(count, table_->dim(), *chunk.mutable_values());
+void TableService::Export::Fill(const LiveTable& table,
+                                v1::ExportTableResponse::Chunk& chunk) const {
+  std::vector<int64_t> ids(
+      static_cast<size_t>(chunk.values().values_size() / dim_));
+  std::iota(ids.begin(), ids.end(), chunk.first_id());
+  const std::span<float> values(
+      chunk.mutable_values()->mutable_values()->mutable_data(),
+      static_cast<size_t>(chunk.values().values_size()));
   float* state = nullptr;
   if (include_state_) {
-    state = MakeMatrix(count, state_floats, *chunk.mutable_state()).data();
+    state = MakeMatrix(std::ssize(ids), state_floats_, *chunk.mutable_state())
+                .data();
   }
-  rows.ReadRows(ids, values.data(), state);
+  table.rows().ReadRows(ids, values.data(), state);
   if (as_values_) {
-    rows.MakeValues(values);
+    table.rows().MakeValues(values);
   }
   if (include_labels_) {
-    for (std::string& label : table_->labels().Get(ids)) {
+    for (std::string& label : table.labels().Get(ids)) {
       chunk.add_labels(std::move(label));
     }
   }
-  next_id_ += count;
-  return response;
 }
 
 }  // namespace quire

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 
 #include "base/status.h"
 #include "client/cli/output.h"
@@ -24,6 +25,7 @@ struct ApplyOptions {
   std::optional<std::string> gradient;
   std::optional<float> fill;
   std::optional<double> learning_rate;
+  v1::Durability min_durability = v1::DURABILITY_UNSPECIFIED;
   OutputFormat output = kTable;
 };
 
@@ -72,9 +74,19 @@ absl::StatusOr<IdBatch> ReadBatch(const ApplyOptions& options,
   return std::move(batches[0]);
 }
 
-// "2 rows changed, 1 padding gradient dropped, 1 row skipped; step 7": the last
-// two only where it happened.
-std::string PushedText(const PushedTable& pushed) {
+// "written", of an answer that says how safe the push is.
+std::string ReachedName(const Pushed& pushed) {
+  const google::protobuf::EnumValueDescriptor* const reached =
+      v1::Durability_descriptor()->FindValueByNumber(pushed.reached);
+  return reached == nullptr ? std::to_string(pushed.reached)
+                            : ShortName(*reached);
+}
+
+// "2 rows changed, 1 padding gradient dropped, 1 row skipped; step 7; written
+// at 3:1042; had been applied before": what did not happen is left out, and so
+// is where the push lies if it lies in memory.
+std::string PushedText(const Pushed& whole) {
+  const PushedTable& pushed = whole.tables.at(0);
   std::string text = terminal::FormatCount(pushed.rows_changed, "row");
   text += " changed";
   if (pushed.padding_dropped > 0) {
@@ -86,7 +98,34 @@ std::string PushedText(const PushedTable& pushed) {
     text += fmt::format(", {} skipped (not finite)",
                         terminal::FormatCount(pushed.rows_skipped, "row"));
   }
-  return fmt::format("{}; step {}\n", text, terminal::FormatCount(pushed.step));
+  text += fmt::format("; step {}", terminal::FormatCount(pushed.step));
+  if (whole.position) {
+    text += fmt::format("; {} at {}:{}", ReachedName(whole),
+                        whole.position->epoch(), whole.position->lsn());
+  }
+  if (whole.duplicate) {
+    text += "; had been applied before";
+  }
+  return text + "\n";
+}
+
+// What an answer does not say is left out.
+Json PushedJson(const std::string& table, const Pushed& whole) {
+  const PushedTable& pushed = whole.tables.at(0);
+  Json json = {{"table", table},
+               {"rows_changed", pushed.rows_changed},
+               {"padding_dropped", pushed.padding_dropped},
+               {"rows_skipped", pushed.rows_skipped},
+               {"step", pushed.step}};
+  if (whole.position) {
+    json["position"] = ToJson(*whole.position);
+  }
+  if (whole.reached != v1::DURABILITY_UNSPECIFIED) {
+    json["reached"] = ReachedName(whole);
+  }
+  json["duplicate"] = whole.duplicate;
+  json["exactly_once"] = whole.exactly_once;
+  return json;
 }
 
 absl::Status Apply(const ApplyOptions& options, Session& session) {
@@ -104,16 +143,12 @@ absl::Status Apply(const ApplyOptions& options, Session& session) {
                              .ids = batch.ids,
                              .gradient = gradient,
                              .learning_rate = options.learning_rate};
-  QUIRE_ASSIGN_OR_RETURN(const std::vector<PushedTable> pushed,
-                         client->ApplyGradient({&item, 1}));
-  const PushedTable& result = pushed.at(0);
-  Print(options.output == kTable
-            ? PushedText(result)
-            : ToLine(Json{{"table", options.table},
-                          {"rows_changed", result.rows_changed},
-                          {"padding_dropped", result.padding_dropped},
-                          {"rows_skipped", result.rows_skipped},
-                          {"step", result.step}}));
+  QUIRE_ASSIGN_OR_RETURN(
+      const Pushed pushed,
+      client->ApplyGradient({&item, 1},
+                            {.min_durability = options.min_durability}));
+  Print(options.output == kTable ? PushedText(pushed)
+                                 : ToLine(PushedJson(options.table, pushed)));
   return absl::OkStatus();
 }
 
@@ -127,6 +162,7 @@ void AddApply(Program& program) {
        .description = "Push a gradient: one step of the table's optimizer",
        .examples = {"quire apply dictionary '[[2,3],[1,0],[8,6]]' --fill 0.1",
                     "quire apply dictionary 4 -g '[[1,0,0,0,-1]]' --lr 0.5",
+                    "quire apply dictionary 4 --fill 1 --durability synced",
                     "quire apply users ids.npy --gradient gradient.npy"}},
       [options](Session& session) { return Apply(*options, session); });
   AddTable(verb, options->table);
@@ -140,6 +176,12 @@ void AddApply(Program& program) {
   verb.add_option("--lr", options->learning_rate,
                   "learning rate, of this push only")
       ->type_name("X");
+  AddChoice<v1::Durability>(
+      verb, "--durability", options->min_durability,
+      {{"written", v1::DURABILITY_WRITTEN}, {"synced", v1::DURABILITY_SYNCED}},
+      "answer when the push survives the server's end "
+      "(written) or a power cut (synced), not before; "
+      "default: as the table says");
   AddOutput(verb, options->output, {kTable, kJson});
 }
 

@@ -86,8 +86,7 @@ void ClientTarget::RunAsync(int slot, const load::Request& request,
   }
   client_.ApplyGradientAsync(
       filled.gradients, {},
-      [done =
-           std::move(done)](absl::StatusOr<std::vector<PushedTable>> pushed) {
+      [done = std::move(done)](const absl::StatusOr<Pushed>& pushed) {
         done(pushed.status());
       });
 }

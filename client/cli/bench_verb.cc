@@ -46,6 +46,7 @@ struct BenchOptions {
   std::optional<double> zipf;
   double push_share = 0;
   std::string optimizer = "rowwise_adagrad";
+  bool is_logged = false;
   double warmup_seconds = 1;
   double duration_seconds = 5;
   std::optional<uint64_t> seed;
@@ -73,7 +74,8 @@ absl::StatusOr<v1::TableSpec> SpecOf(const BenchOptions& options) {
   v1::TableSpec spec;
   spec.set_num_embeddings(options.row_count);
   spec.set_embedding_dim(options.dim);
-  spec.set_persistence(v1::PERSISTENCE_MEMORY);
+  spec.set_persistence(options.is_logged ? v1::PERSISTENCE_LOGGED
+                                         : v1::PERSISTENCE_MEMORY);
   QUIRE_ASSIGN_OR_RETURN(*spec.mutable_optimizer(),
                          ParseOptimizer(options.optimizer, {}));
   return spec;
@@ -287,6 +289,8 @@ void AddWorkloadOptions(CLI::App& verb, BenchOptions& options) {
       ->type_name("X")
       ->check(Between(0, 1))
       ->capture_default_str();
+  verb.add_flag("--logged", options.is_logged,
+                "the tables made are LOGGED; default: MEMORY");
   verb.add_option("--optimizer", options.optimizer, "of the tables made")
       ->type_name("NAME")
       ->capture_default_str();

@@ -108,12 +108,15 @@ absl::Status Export(const ExportOptions& options, Session& session) {
   QUIRE_ASSIGN_OR_RETURN(const int64_t written,
                          WriteRows(*rows, format, file, session));
   QUIRE_RETURN_IF_ERROR(file.Commit());
+  const std::optional<v1::Position> position = rows->position();
   // Standard output may be the file.
   fmt::print(
-      stderr, "exported {} × {} of table '{}' to {}\n",
+      stderr, "exported {} × {} of table '{}'{} to {}\n",
       terminal::FormatCount(written, "row"),
       terminal::FormatCount(rows->table().spec().embedding_dim(), "float"),
-      options.table, options.file == "-" ? "standard output" : options.file);
+      options.table,
+      position ? fmt::format(" as of LSN {}", position->lsn()) : "",
+      options.file == "-" ? "standard output" : options.file);
   return absl::OkStatus();
 }
 

@@ -19,6 +19,30 @@ bool IsInterrupted(const absl::Status& status) {
       .has_value();
 }
 
+constexpr std::string_view kDataUrl = "quire/data";
+
+bool IsDataError(const absl::Status& status) {
+  return status.GetPayload({kDataUrl.data(), kDataUrl.size()}).has_value();
+}
+
+// As sysexits.h has it.
+int DataExitCode(const absl::Status& status) {
+  switch (ReasonOf(status).value_or(Reason::kBadValue)) {
+    case Reason::kCorrupt:
+      return 65;  // EX_DATAERR
+    case Reason::kIoFailed:
+    case Reason::kDiskFull:
+      return 74;  // EX_IOERR
+    case Reason::kDirectoryInUse:
+      return 75;  // EX_TEMPFAIL
+    case Reason::kForeignData:
+    case Reason::kFormatTooNew:
+      return 78;  // EX_CONFIG
+    default:
+      return 2;
+  }
+}
+
 std::string_view NextStep(Reason reason) {
   switch (reason) {
     case Reason::kCannotConnect:
@@ -34,6 +58,11 @@ std::string_view NextStep(Reason reason) {
       return "'quire table describe NAME' shows what the table is";
     case Reason::kTableFrozen:
       return "'quire table alter NAME --frozen false' thaws it";
+    case Reason::kUnsupportedDurability:
+      return "leave out --durability, or push to a table made with --logged";
+    case Reason::kNotKept:
+      return "'quire stats' shows the last LSN; quire-server --snapshot-keep "
+             "keeps more of what was";
     case Reason::kIdOutOfRange:
       return "'quire table describe NAME' shows how many rows there are";
     case Reason::kMemoryFull:
@@ -53,6 +82,13 @@ absl::Status InterruptedError() {
   return status;
 }
 
+absl::Status DataError(absl::Status status) {
+  if (!status.ok()) {
+    status.SetPayload({kDataUrl.data(), kDataUrl.size()}, absl::Cord());
+  }
+  return status;
+}
+
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) {
     return 0;
@@ -62,6 +98,9 @@ int ExitCodeOf(const absl::Status& status) {
   }
   if (formats::IsInputError(status)) {
     return 2;
+  }
+  if (IsDataError(status)) {
+    return DataExitCode(status);
   }
   const bool no_answer = ReasonOf(status) == Reason::kCannotConnect ||
                          status.code() == absl::StatusCode::kDeadlineExceeded;

@@ -5,6 +5,13 @@
 //   2    usage or input: what was typed, or a file
 //   3    no connection, or no answer in time
 //   130  interrupted
+//
+// and of a data directory, as quire-server has it:
+//
+//   65   it is damaged
+//   74   the disk failed, or is full
+//   75   a server has it
+//   78   it is none, or of a later version
 
 #pragma once
 
@@ -16,6 +23,9 @@ namespace quire::cli {
 
 // What a verb returns that was stopped by a signal.
 absl::Status InterruptedError();
+
+// An error of a data directory that the verb has opened by itself.
+absl::Status DataError(absl::Status status);
 
 int ExitCodeOf(const absl::Status& status);
 

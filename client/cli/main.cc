@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   quire::cli::Program program;
   AddTableVerbs(program);
   AddLookup(program);
+  AddRow(program);
   AddApply(program);
   AddNearest(program);
   AddLabelVerbs(program);

@@ -44,7 +44,7 @@ Json NumberJson(double number) {
 
 Json BytesJson(const FieldDescriptor& field, const std::string& bytes) {
   const bool is_text = field.type() == FieldDescriptor::TYPE_STRING ||
-                       field.name().ends_with("labels");
+                       field.name().starts_with("label");
   return is_text ? bytes : ToHex(bytes);
 }
 

@@ -54,6 +54,29 @@ std::string TablesText(const v1::GetStatsResponse& stats) {
   return table.Text();
 }
 
+std::string LogText(const v1::GetStatsResponse& stats) {
+  const v1::LogStats& log = stats.log();
+  return fmt::format(
+      "log of {}, LSN {} to {}, {} not synced; {}; {} sessions\n"
+      "a start would take about {:.0f} s{}\n",
+      FormatBytes(log.bytes()), log.first_lsn(), log.appended().lsn(),
+      FormatBytes(log.unsynced_bytes()),
+      log.snapshot_lsn() == 0
+          ? "no snapshot"
+          : fmt::format("snapshot of LSN {}", log.snapshot_lsn()),
+      FormatCount(stats.sessions()),
+      std::ceil(log.estimated_recovery_seconds()),
+      log.has_failed() ? "\nTHE LOG HAS FAILED: changes are refused" : "");
+}
+
+std::string RecoveryText(const v1::RecoveryStats& recovery) {
+  return fmt::format(
+      "RECOVERING: reads the {}; {:.0f} % of {} done, about {:.0f} s left\n",
+      recovery.phase() == v1::RECOVERY_PHASE_LOG ? "log" : "snapshot",
+      std::floor(100 * recovery.share_done()),
+      FormatBytes(recovery.bytes_total()), std::ceil(recovery.seconds_left()));
+}
+
 std::string StatsText(const v1::GetStatsResponse& stats, const Client& client) {
   const v1::GetServerInfoResponse& info = client.server_info();
   std::string text = fmt::format(
@@ -67,6 +90,12 @@ std::string StatsText(const v1::GetStatsResponse& stats, const Client& client) {
       FormatBytes(info.limits().table_bytes()),
       FormatBytes(stats.inflight_bytes()),
       FormatBytes(info.limits().inflight_bytes()));
+  if (stats.has_recovery()) {
+    text += RecoveryText(stats.recovery());
+  }
+  if (stats.has_log()) {
+    text += LogText(stats);
+  }
   if (stats.methods_size() > 0) {
     text += "\n" + MethodsText(stats);
   }

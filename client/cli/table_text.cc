@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "absl/time/time.h"
 #include "client/cli/spec_options.h"
 #include "client/formats/row_writer.h"
 #include "client/terminal/text_table.h"
@@ -28,9 +29,17 @@ std::string StateText(const v1::Table& table) {
   return table.spec().frozen() ? state + ", frozen" : state;
 }
 
-std::string PersistenceText(const v1::TableSpec& spec) {
-  return ShortName(
-      *v1::Persistence_descriptor()->FindValueByNumber(spec.persistence()));
+std::string PersistenceText(const v1::Table& table) {
+  const std::string persistence =
+      ShortName(*v1::Persistence_descriptor()->FindValueByNumber(
+          table.spec().persistence()));
+  return !table.has_saved_unix_seconds()
+             ? persistence
+             : persistence + ", saved " +
+                   absl::FormatTime(
+                       "%Y-%m-%d %H:%M:%S UTC",
+                       absl::FromUnixSeconds(table.saved_unix_seconds()),
+                       absl::UTCTimeZone());
 }
 
 // What differs from a plain table, in a row each.
@@ -126,7 +135,7 @@ std::string TableText(const v1::Table& table) {
                            spec.seed())});
   text.AddRow({"optimizer", OptimizerText(spec.optimizer())});
   AddRules(spec, text);
-  text.AddRow({"persistence", PersistenceText(spec)});
+  text.AddRow({"persistence", PersistenceText(table)});
   text.AddRow({"shards", FormatCount(spec.shard_count())});
   text.AddRow(
       {"memory", fmt::format("{}: rows {}, optimizer state {}, labels {}",

@@ -28,6 +28,12 @@ struct TableOptions {
   OutputFormat output = kTable;
 };
 
+struct RewindOptions {
+  std::string table;
+  uint64_t to_lsn = 0;
+  OutputFormat output = kTable;
+};
+
 struct AlterOptions {
   std::string table;
   std::optional<double> learning_rate;
@@ -165,6 +171,38 @@ void AddAlter(Program& program, CLI::App& group) {
   AddOutput(verb, options->output, {kTable, kJson});
 }
 
+absl::Status Rewind(const RewindOptions& options, Session& session) {
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  QUIRE_ASSIGN_OR_RETURN(
+      const v1::RewindTableResponse rewound,
+      client->RewindTable(options.table, options.to_lsn, session.StreamCall()));
+  Print(options.output == kTable
+            ? fmt::format("table '{}' is what it was at LSN {}: step {}. LSN "
+                          "{} of epoch {} made it so\n",
+                          options.table, options.to_lsn, rewound.table().step(),
+                          rewound.position().lsn(), rewound.position().epoch())
+            : ToLine(ToJson(rewound)));
+  return absl::OkStatus();
+}
+
+void AddRewind(Program& program, CLI::App& group) {
+  auto options = std::make_shared<RewindOptions>();
+  CLI::App& verb = program.AddVerb(
+      group,
+      {.name = "rewind",
+       .description = "Undo all changes of a LOGGED table after one",
+       .examples = {"quire table rewind users --to-lsn 81200",
+                    "quire table rewind users --to-lsn 81200 -o json | "
+                    "jq .position.lsn"}},
+      [options](Session& session) { return Rewind(*options, session); });
+  AddTable(verb, options->table);
+  verb.add_option("--to-lsn", options->to_lsn,
+                  "the last change that stays; apply, export and row tell LSNs")
+      ->required()
+      ->type_name("N");
+  AddOutput(verb, options->output, {kTable, kJson});
+}
+
 absl::Status Drop(const TableOptions& options, Session& session) {
   QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
   QUIRE_RETURN_IF_ERROR(client->DropTable(options.table));
@@ -190,12 +228,13 @@ void AddDrop(Program& program, CLI::App& group) {
 }  // namespace
 
 void AddTableVerbs(Program& program) {
-  CLI::App& group =
-      program.AddGroup("table", "Create, list, describe, alter, drop tables");
+  CLI::App& group = program.AddGroup(
+      "table", "Create, list, describe, alter, rewind, drop tables");
   AddCreate(program, group);
   AddList(program, group);
   AddDescribe(program, group);
   AddAlter(program, group);
+  AddRewind(program, group);
   AddDrop(program, group);
 }
 

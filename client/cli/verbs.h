@@ -7,15 +7,17 @@
 
 namespace quire::cli {
 
-void AddTableVerbs(Program& program);   // table create|list|describe|alter|drop
-void AddLookup(Program& program);       // lookup
-void AddApply(Program& program);        // apply
-void AddNearest(Program& program);      // nearest
-void AddLabelVerbs(Program& program);   // label get|set|find
-void AddImport(Program& program);       // import
-void AddExport(Program& program);       // export
-void AddBench(Program& program);        // bench
-void AddServerVerbs(Program& program);  // stats, health, version
-void AddCompletion(Program& program);   // completion bash
+// table create|list|describe|alter|rewind|drop
+void AddTableVerbs(Program& program);
+void AddLookup(Program& program);         // lookup
+void AddRow(Program& program);            // row
+void AddApply(Program& program);          // apply
+void AddNearest(Program& program);        // nearest
+void AddLabelVerbs(Program& program);     // label get|set|find
+void AddImport(Program& program);         // import
+void AddExport(Program& program);         // export
+void AddBench(Program& program);          // bench
+void AddServerVerbs(Program& program);    // stats, health, version
+void AddCompletion(Program& program);     // completion bash
 
 }  // namespace quire::cli

@@ -7,9 +7,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/faults.h"
 #include "base/limits.h"
 #include "base/status.h"
+#include "engine/recovery.h"
+#include "engine/stored.h"
 #include "engine/table_spec.h"
+#include "quire/storage/v1/storage.pb.h"
 
 namespace quire {
 namespace {
@@ -20,130 +24,74 @@ constexpr int64_t kFillInlineFloats = int64_t{1} << 18;
 
 constexpr int64_t kFillingRetryMs = 50;
 
-TableUid FreshUid() {
+// A TableUid or a SessionId.
+template <typename Id>
+Id FreshId() {
   static thread_local std::random_device random;
-  TableUid uid;
-  for (uint8_t& byte : uid.bytes) {
+  Id id;
+  for (uint8_t& byte : id.bytes) {
     byte = static_cast<uint8_t>(random());
   }
-  return uid;
-}
-
-// Of rows that a table is to store.
-absl::Status CheckFinite(const kernels::Kernels& kernels, const Table& table,
-                         std::span<const float> numbers, int64_t columns,
-                         std::string_view field) {
-  if (table.config().non_finite_policy == NonFinitePolicy::kAllow) {
-    return absl::OkStatus();
-  }
-  const auto* bytes = reinterpret_cast<const std::byte*>(numbers.data());
-  const size_t bad = kernels.first_non_finite(bytes, numbers.size());
-  if (bad == numbers.size()) {
-    return absl::OkStatus();
-  }
-  const auto at = static_cast<int64_t>(bad);
-  return Error(Reason::kNonFinite,
-               fmt::format("{}: row {}, column {} is {}; nothing was changed",
-                           field, at / columns, at % columns, numbers[bad]),
-               field);
-}
-
-// The parts of one table, and where they stand in the request.
-struct PushGroup {
-  LiveTable* table;
-  std::vector<GradientPart> parts;
-  std::vector<size_t> positions;
-  std::optional<double> learning_rate;
-};
-
-std::string PartField(size_t position) {
-  return fmt::format("tables[{}].", position);
-}
-
-// torch.nn.EmbeddingBag: no division by frequency of a gradient that goes to
-// winners, or that has weights.
-absl::Status CheckFrequency(const PushPart& part) {
-  if (!part.bags || !part.table->rows().config().scale_grad_by_freq) {
-    return absl::OkStatus();
-  }
-  const bool is_max = part.bags->pooling == Pooling::kMax;
-  if (!is_max && part.bags->weights.empty()) {
-    return absl::OkStatus();
-  }
-  return Error(Reason::kBadValue,
-               fmt::format("table '{}' has scale_grad_by_freq, which does not "
-                           "go with {}; use another pooling, or a table "
-                           "without it",
-                           part.table->name(),
-                           is_max ? "POOLING_MAX" : "weights of bags"),
-               is_max ? "bags.pooling" : "bags.weights");
-}
-
-// Whether the table must see every occurrence of an id by itself.
-absl::Status CheckDuplicatesSummed(const PushPart& part) {
-  const TableConfig& config = part.table->rows().config();
-  const bool skips_rows = config.non_finite_policy == NonFinitePolicy::kSkipRow;
-  if (!part.duplicates_summed || !(config.scale_grad_by_freq || skips_rows)) {
-    return absl::OkStatus();
-  }
-  return Error(
-      Reason::kBadValue,
-      fmt::format(
-          "table '{}' has {}: it matters how often an id occurs, and "
-          "the gradients of equal ids were summed before they came. "
-          "Push them as they are; if that is too large, fewer rows at "
-          "a time",
-          part.table->name(),
-          skips_rows ? "non_finite_policy SKIP_ROW" : "scale_grad_by_freq"),
-      "duplicates_summed");
-}
-
-// RULINGS 12: a table that is named twice is one table.
-absl::StatusOr<std::vector<PushGroup>> GroupByTable(
-    std::span<const PushPart> parts) {
-  std::vector<PushGroup> groups;
-  absl::flat_hash_map<const LiveTable*, size_t> group_of;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const PushPart& part = parts[i];
-    QUIRE_RETURN_IF_ERROR(
-        WithFieldPrefix(part.table->CheckIds(part.ids), PartField(i)));
-    QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckFrequency(part), PartField(i)));
-    QUIRE_RETURN_IF_ERROR(
-        WithFieldPrefix(CheckDuplicatesSummed(part), PartField(i)));
-    const auto [found, is_new] =
-        group_of.try_emplace(part.table.get(), groups.size());
-    if (is_new) {
-      groups.push_back({.table = part.table.get()});
-    }
-    PushGroup& group = groups[found->second];
-    group.parts.push_back({.ids = part.ids,
-                           .gradient = part.gradient,
-                           .bags = part.bags,
-                           .gradient_scale = part.gradient_scale});
-    group.positions.push_back(i);
-    if (part.learning_rate && group.learning_rate &&
-        *part.learning_rate != *group.learning_rate) {
-      return Error(Reason::kBadValue,
-                   fmt::format("table '{}' is named twice with learning rates "
-                               "{} and {}; a push is one step",
-                               part.table->name(), *group.learning_rate,
-                               *part.learning_rate),
-                   PartField(i) + "learning_rate");
-    }
-    if (part.learning_rate) {
-      group.learning_rate = part.learning_rate;
-    }
-  }
-  return groups;
+  return id;
 }
 
 }  // namespace
 
 Engine::Engine(const EngineOptions& options)
-    : kernels_(*options.kernels),
-      stripes_(std::make_unique<kernels::Stripes>()),
-      budget_(options.table_bytes_max),
+    : options_(options),
+      kernels_(*options.kernels),
+      stripes_(std::make_shared<kernels::Stripes>()),
+      shared_budget_(std::make_shared<MemoryBudget>(options.table_bytes_max)),
+      budget_(*shared_budget_),
       workers_(options.worker_count) {}
+
+Engine::Engine(const Engine& live, Aside)
+    : options_(live.options_),
+      kernels_(live.kernels_),
+      stripes_(live.stripes_),
+      shared_budget_(live.shared_budget_),
+      budget_(*shared_budget_),
+      workers_(live.workers_.thread_count()) {}
+
+TableUid Engine::FreshUid() { return FreshId<TableUid>(); }
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(
+    const EngineOptions& options, std::unique_ptr<DataDirectory> directory) {
+  auto engine = std::make_unique<Engine>(options);
+  RecoveryProgress progress;
+  QUIRE_RETURN_IF_ERROR(engine->Recover(std::move(directory), progress));
+  return engine;
+}
+
+absl::Status Engine::Recover(std::unique_ptr<DataDirectory> directory,
+                             RecoveryProgress& progress) {
+  directory_ = std::move(directory);
+  Recovery recovery(*this, progress);
+  QUIRE_ASSIGN_OR_RETURN(const journal::LogEnd end, recovery.Run(*directory_));
+  QUIRE_ASSIGN_OR_RETURN(
+      log_, journal::Log::Start(directory_->log(), directory_->identity(), end,
+                                options_.log));
+  QUIRE_KILL_POINT("recovery_log_started");
+  appliers_ = std::make_unique<WorkerPool>(options_.worker_count);
+  room_queue_ = std::make_unique<RoomQueue>(*log_);
+  waiting_ = std::make_unique<WorkerPool>(1);
+  sequencer_.SetLog(log_.get());
+  damaged_snapshots_ = recovery.damaged_snapshots();
+  recovery_rates_ = progress.rates();
+  snapshots_ = std::make_unique<Snapshots>(
+      sequencer_, *directory_, *log_, budget_,
+      Snapshots::Recovered{.newest_lsn = recovery.snapshot_lsn(),
+                           .newest_bytes = recovery.snapshot_bytes(),
+                           .log_bytes = progress.log_bytes(),
+                           .memory_number = recovery.memory_number()},
+      options_.snapshots);
+  return absl::OkStatus();
+}
+
+double Engine::EstimatedRecoverySeconds() const {
+  return recovery_rates_.SecondsFor(snapshots_->newest_bytes(),
+                                    snapshots_->log_bytes_since());
+}
 
 Engine::~Engine() {
   WriterLock lock(mutex_);
@@ -154,7 +102,9 @@ Engine::~Engine() {
 
 // --- Tables ---
 
-absl::StatusOr<TableHandle> Engine::MakeTable(const v1::TableSpec& normalized) {
+absl::StatusOr<TableHandle> Engine::MakeTable(const TableUid& uid,
+                                              const v1::TableSpec& normalized,
+                                              const TableUid& origin) {
   const TableConfig config = ConfigOf(normalized);
   // Each factor is bounded (limits.h), their product is not.
   const double bytes =
@@ -192,7 +142,7 @@ absl::StatusOr<TableHandle> Engine::MakeTable(const v1::TableSpec& normalized) {
   }
   QUIRE_ASSIGN_OR_RETURN(std::unique_ptr<Table> rows,
                          Table::Make(config, kernels_, *stripes_));
-  return std::make_shared<LiveTable>(FreshUid(), normalized, std::move(rows),
+  return std::make_shared<LiveTable>(uid, origin, normalized, std::move(rows),
                                      std::move(charge), budget_);
 }
 
@@ -213,11 +163,11 @@ void Engine::Fill(const TableHandle& table) {
   }
 }
 
-absl::Status Engine::Publish(const TableHandle& table, Ticket first_ticket) {
-  WriterLock lock(mutex_);
-  if (tables_.contains(table->name())) {
-    return Error(Reason::kTableExists,
-                 fmt::format("table '{}' exists", table->name()), "spec.name");
+absl::Status Engine::CheckRoomFor(std::string_view name) const {
+  ReaderLock lock(mutex_);
+  if (tables_.contains(absl::string_view(name.data(), name.size()))) {
+    return Error(Reason::kTableExists, fmt::format("table '{}' exists", name),
+                 "spec.name");
   }
   if (static_cast<int64_t>(tables_.size()) >= kTableCountMax) {
     return Error(Reason::kMemoryFull,
@@ -225,18 +175,31 @@ absl::Status Engine::Publish(const TableHandle& table, Ticket first_ticket) {
                              tables_.size()),
                  "spec.name");
   }
-  const v1::Optimizer& optimizer = table->created_spec().optimizer();
-  sequencer_.Add(table->uid(),
-                 {.learning_rate = optimizer.learning_rate(),
-                  .frozen = table->created_spec().frozen()},
-                 first_ticket);
-  tables_.emplace(table->name(), table);
   return absl::OkStatus();
+}
+
+void Engine::Show(const TableHandle& table) {
+  WriterLock lock(mutex_);
+  const bool is_new = tables_.emplace(table->name(), table).second;
+  QUIRE_CHECK(is_new, "names are added under creation_mutex_");
+}
+
+void Engine::Hide(LiveTable& table) {
+  table.Abandon();
+  WriterLock lock(mutex_);
+  tables_.erase(table.name());
+}
+
+void Engine::ShowInPlaceOf(LiveTable& replaced, const TableHandle& table) {
+  replaced.Abandon();
+  WriterLock lock(mutex_);
+  tables_[table->name()] = table;
 }
 
 absl::StatusOr<Engine::Created> Engine::CreateTable(const v1::TableSpec& spec,
                                                     v1::IfExists if_exists) {
-  QUIRE_ASSIGN_OR_RETURN(v1::TableSpec full, Normalize(spec));
+  QUIRE_ASSIGN_OR_RETURN(v1::TableSpec full,
+                         Normalize(spec, directory_ != nullptr));
   if (!v1::IfExists_IsValid(if_exists)) {
     return Error(Reason::kBadValue,
                  fmt::format("if_exists is {}, which this version does not "
@@ -247,29 +210,29 @@ absl::StatusOr<Engine::Created> Engine::CreateTable(const v1::TableSpec& spec,
   // One creator at a time: another of the same table would be told that there
   // is no memory while the first, whose table it could have, holds it.
   MutexLock lock(creation_mutex_);
-  // A table may vanish, or an import publish one, between our two looks: look
-  // again.
-  while (true) {
-    if (absl::StatusOr<TableHandle> existing = FindAny(full.name());
-        existing.ok()) {
-      if (if_exists != v1::IF_EXISTS_VERIFY) {
-        return Error(Reason::kTableExists,
-                     fmt::format("table '{}' exists", full.name()),
-                     "spec.name");
-      }
-      QUIRE_RETURN_IF_ERROR(CheckSame(Describe(**existing).spec(), full));
-      return Created{.table = *std::move(existing), .is_new = false};
+  if (absl::StatusOr<TableHandle> existing = FindAny(full.name());
+      existing.ok()) {
+    if (if_exists != v1::IF_EXISTS_VERIFY) {
+      return Error(Reason::kTableExists,
+                   fmt::format("table '{}' exists", full.name()), "spec.name");
     }
-    QUIRE_ASSIGN_OR_RETURN(TableHandle table, MakeTable(full));
-    const absl::Status published = Publish(table, Ticket{0});
-    if (published.ok()) {
-      Fill(table);
-      return Created{.table = std::move(table), .is_new = true};
-    }
-    if (ReasonOf(published) != Reason::kTableExists) {
-      return published;
-    }
+    QUIRE_RETURN_IF_ERROR(CheckSame(Describe(**existing).spec(), full));
+    return Created{.table = *std::move(existing), .is_new = false};
   }
+  QUIRE_RETURN_IF_ERROR(CheckRoomFor(full.name()));
+  const TableUid uid = FreshUid();
+  QUIRE_ASSIGN_OR_RETURN(TableHandle table, MakeTable(uid, full, uid));
+  storage::v1::CreateTableRecord record;
+  record.set_uid(BytesOf(table->uid()));
+  *record.mutable_spec() = full;
+  QUIRE_RETURN_IF_ERROR(
+      Commit(RecordType::kCreateTable, record, [&](Sequencer::Change* change) {
+        return sequencer_.Add(change, table, Sequencer::SettingsOf(full),
+                              /*is_import=*/false);
+      }));
+  Show(table);
+  Fill(table);
+  return Created{.table = std::move(table), .is_new = true};
 }
 
 absl::StatusOr<TableHandle> Engine::FindAny(
@@ -288,11 +251,7 @@ absl::StatusOr<TableHandle> Engine::FindAny(
     return NoSuchTable(name);
   }
   if (uid && *uid != table->uid()) {
-    return Error(Reason::kTableReplaced,
-                 fmt::format("table '{}' was dropped and made anew since the "
-                             "request's uid was given out; describe it again",
-                             name),
-                 "table.uid");
+    return TableReplaced(name);
   }
   return table;
 }
@@ -329,23 +288,39 @@ std::vector<TableHandle> Engine::List() const {
 absl::StatusOr<TableUid> Engine::DropTable(std::string_view name,
                                            const std::optional<TableUid>& uid) {
   QUIRE_ASSIGN_OR_RETURN(TableHandle table, FindAny(name, uid));
+  storage::v1::DropTableRecord record;
+  record.set_uid(BytesOf(table->uid()));
   // Only one of several droppers finds it in the order.
-  if (!sequencer_.Remove(table->uid())) {
-    return NoSuchTable(name);
-  }
-  table->Abandon();
-  WriterLock lock(mutex_);
-  tables_.erase(table->name());
+  QUIRE_RETURN_IF_ERROR(
+      Commit(RecordType::kDropTable, record, [&](Sequencer::Change* change) {
+        return sequencer_.Remove(change, table->uid(), table->name());
+      }));
+  Hide(*table);
   return table->uid();
 }
 
 absl::Status Engine::AlterTable(const LiveTable& table,
-                                std::optional<double> learning_rate,
-                                std::optional<bool> frozen) {
-  if (learning_rate) {
-    QUIRE_RETURN_IF_ERROR(CheckLearningRate(*learning_rate, "learning_rate"));
+                                const Sequencer::Alteration& alteration) {
+  storage::v1::AlterTableRecord record;
+  record.set_uid(BytesOf(table.uid()));
+  if (alteration.learning_rate) {
+    QUIRE_RETURN_IF_ERROR(
+        CheckLearningRate(*alteration.learning_rate, "learning_rate"));
+    record.set_learning_rate(*alteration.learning_rate);
   }
-  return sequencer_.Alter(table.uid(), table.name(), learning_rate, frozen);
+  if (alteration.frozen) {
+    record.set_frozen(*alteration.frozen);
+  }
+  if (alteration.default_durability) {
+    QUIRE_RETURN_IF_ERROR(CheckDefaultDurability(
+        *alteration.default_durability, table.created_spec().persistence(),
+        "default_durability"));
+    record.set_default_durability(*alteration.default_durability);
+  }
+  return Commit(
+      RecordType::kAlterTable, record, [&](Sequencer::Change* change) {
+        return sequencer_.Alter(change, table.uid(), table.name(), alteration);
+      });
 }
 
 v1::Table Engine::Describe(const LiveTable& table) const {
@@ -356,11 +331,15 @@ v1::Table Engine::Describe(const LiveTable& table) const {
     v1::TableSpec& spec = *description.mutable_spec();
     spec.mutable_optimizer()->set_learning_rate(state->settings.learning_rate);
     spec.set_frozen(state->settings.frozen);
+    spec.set_default_durability(state->settings.default_durability);
     description.set_step(state->step);
   }
   description.set_state(table.ready() ? v1::TABLE_STATE_READY
                                       : v1::TABLE_STATE_FILLING);
   description.set_filled(table.filled());
+  if (const int64_t saved = table.saved_unix_seconds(); saved > 0) {
+    description.set_saved_unix_seconds(saved);
+  }
 
   const TableConfig& config = table.rows().config();
   const LiveTable::Counters& counters = table.counters();
@@ -379,72 +358,67 @@ v1::Table Engine::Describe(const LiveTable& table) const {
   return description;
 }
 
+// --- Through the log ---
+
+absl::Status Engine::Commit(RecordType type, std::span<const Bytes> payload,
+                            const Sequence& sequence) {
+  if (directory_ == nullptr) {
+    return sequence(nullptr).status();
+  }
+  WaitingChange change(type, payload);
+  while (true) {
+    QUIRE_ASSIGN_OR_RETURN(const bool is_sequenced, sequence(&change));
+    if (is_sequenced) {
+      return change.WaitForTurn();
+    }
+    QUIRE_RETURN_IF_ERROR(log_->WaitForRoom(change.payload_bytes()));
+  }
+}
+
+absl::Status Engine::Commit(RecordType type,
+                            const google::protobuf::MessageLite& record,
+                            const Sequence& sequence) {
+  const std::string bytes = record.SerializeAsString();
+  const Bytes payload = std::as_bytes(std::span(bytes));
+  return Commit(type, {&payload, 1}, sequence);
+}
+
+absl::StatusOr<ChangePlace> Engine::CommitWrite(
+    const LiveTable& table, RecordType type, std::span<const Bytes> payload) {
+  if (!table.is_logged()) {
+    return sequencer_.SequenceWrite(table.uid(), table.name());
+  }
+  ChangePlace place{Ticket{0}};
+  QUIRE_RETURN_IF_ERROR(Commit(
+      type, payload, [&](Sequencer::Change* change) -> absl::StatusOr<bool> {
+        QUIRE_ASSIGN_OR_RETURN(
+            const std::optional<Ticket> ticket,
+            sequencer_.SequenceLoggedWrite(*change, table.uid(), table.name()));
+        place = {ticket.value_or(place.ticket), change->lsn()};
+        return ticket.has_value();
+      }));
+  return place;
+}
+
 // --- Rows ---
 
-absl::StatusOr<std::vector<PushResult>> Engine::ApplyGradient(
-    std::span<const PushPart> parts) {
-  QUIRE_ASSIGN_OR_RETURN(std::vector<PushGroup> groups, GroupByTable(parts));
-
-  std::vector<GradientBatch> batches;
-  std::vector<Sequencer::PushIntent> intents;
-  for (const PushGroup& group : groups) {
-    size_t bad_part = 0;
-    absl::StatusOr<GradientBatch> batch = GradientBatch::Make(
-        group.parts, group.table->rows().config(), kernels_, &bad_part);
-    if (!batch.ok()) {
-      return WithFieldPrefix(std::move(batch).status(),
-                             PartField(group.positions[bad_part]));
-    }
-    batches.push_back(*std::move(batch));
-    intents.push_back({.uid = group.table->uid(),
-                       .name = group.table->name(),
-                       .learning_rate = group.learning_rate});
+absl::Status Engine::CheckFinite(const Table& table,
+                                 std::span<const float> numbers,
+                                 int64_t columns,
+                                 std::string_view field) const {
+  if (table.config().non_finite_policy == NonFinitePolicy::kAllow) {
+    return absl::OkStatus();
   }
-
-  std::vector<PushResult> results(parts.size());
-  for (const PushGroup& group : groups) {
-    for (size_t i = 0; i < group.parts.size(); ++i) {
-      const size_t position = group.positions[i];
-      if (parts[position].return_weight_gradients) {
-        std::vector<float>& gradients = results[position].weight_gradients;
-        gradients.resize(parts[position].ids.size());
-        group.table->rows().WeightGradients(group.parts[i], gradients);
-      }
-    }
+  const auto* bytes = reinterpret_cast<const std::byte*>(numbers.data());
+  const size_t bad = kernels_.first_non_finite(bytes, numbers.size());
+  if (bad == numbers.size()) {
+    return absl::OkStatus();
   }
-
-  size_t refused = 0;
-  absl::StatusOr<std::vector<Sequencer::PushPlace>> places =
-      sequencer_.SequencePush(intents, &refused);
-  if (!places.ok()) {
-    return WithFieldPrefix(std::move(places).status(),
-                           PartField(groups[refused].positions.front()));
-  }
-
-  for (size_t g = 0; g < groups.size(); ++g) {
-    LiveTable& table = *groups[g].table;
-    const Sequencer::PushPlace& place = (*places)[g];
-    const Table::Moved moved = table.rows().ApplyGradient(
-        batches[g],
-        {.optimizer = table.rows().config().optimizer,
-         .learning_rate = place.learning_rate,
-         .step = place.step},
-        place.ticket);
-    const int64_t rows_skipped = batches[g].rows_skipped() + moved.rows_skipped;
-    LiveTable::Counters& counters = table.counters();
-    counters.pushes.fetch_add(1, std::memory_order_relaxed);
-    counters.rows_changed.fetch_add(moved.rows_changed,
-                                    std::memory_order_relaxed);
-    counters.rows_skipped.fetch_add(rows_skipped, std::memory_order_relaxed);
-    for (const size_t position : groups[g].positions) {
-      PushResult& result = results[position];
-      result.rows_changed = moved.rows_changed;
-      result.padding_dropped = batches[g].padding_dropped();
-      result.rows_skipped = rows_skipped;
-      result.step = place.step;
-    }
-  }
-  return results;
+  const auto at = static_cast<int64_t>(bad);
+  return Error(Reason::kNonFinite,
+               fmt::format("{}: row {}, column {} is {}; nothing was changed",
+                           field, at / columns, at % columns, numbers[bad]),
+               field);
 }
 
 absl::Status Engine::WriteRows(LiveTable& table, std::span<const int64_t> ids,
@@ -462,82 +436,81 @@ absl::Status Engine::WriteRows(LiveTable& table, std::span<const int64_t> ids,
                  "ids.ids");
   }
   QUIRE_RETURN_IF_ERROR(
-      CheckFinite(kernels_, table.rows(), values, table.dim(), "values"));
-  QUIRE_RETURN_IF_ERROR(CheckFinite(kernels_, table.rows(), state,
-                                    table.rows().state_floats(), "state"));
-  QUIRE_ASSIGN_OR_RETURN(Ticket ticket,
-                         sequencer_.SequenceWrite(table.uid(), table.name()));
+      CheckFinite(table.rows(), values, table.dim(), "values"));
+  QUIRE_RETURN_IF_ERROR(
+      CheckFinite(table.rows(), state, table.rows().state_floats(), "state"));
+  return WriteCheckedRows(table, ids, values, state);
+}
+
+absl::Status Engine::WriteCheckedRows(LiveTable& table,
+                                      std::span<const int64_t> ids,
+                                      std::span<const float> values,
+                                      std::span<const float> state) {
+  const WriteRowsRecordBytes record(
+      {.table = table.uid(), .ids = ids, .values = values, .state = state});
+  QUIRE_ASSIGN_OR_RETURN(
+      const ChangePlace place,
+      CommitWrite(table, RecordType::kWriteRows, record.pieces()));
   table.rows().WriteRows(ids, values.data(),
-                         state.empty() ? nullptr : state.data(), ticket);
+                         state.empty() ? nullptr : state.data(), place);
   return absl::OkStatus();
 }
 
-// --- Imports ---
-
-absl::StatusOr<std::unique_ptr<Engine::Import>> Engine::BeginImport(
-    const v1::TableSpec& spec) {
-  absl::StatusOr<v1::TableSpec> full = Normalize(spec);
-  if (!full.ok()) {
-    return WithFieldPrefix(full.status(), "header.");
+absl::Status Engine::SetLabels(LiveTable& table, std::span<const int64_t> ids,
+                               std::span<const std::string_view> labels) {
+  QUIRE_ASSIGN_OR_RETURN(RowLabels::Room room, table.labels().Reserve(labels));
+  storage::v1::SetLabelsRecord record;
+  record.set_uid(BytesOf(table.uid()));
+  record.mutable_ids()->Add(ids.begin(), ids.end());
+  for (const std::string_view label : labels) {
+    record.add_labels(label.data(), label.size());
   }
-  if (FindAny(full->name()).ok()) {
-    return Error(Reason::kTableExists,
-                 fmt::format("table '{}' exists", full->name()),
-                 "header.spec.name");
-  }
-  absl::StatusOr<TableHandle> made = MakeTable(*full);
-  if (!made.ok()) {
-    return WithFieldPrefix(made.status(), "header.");
-  }
-  TableHandle table = *std::move(made);
-  workers_.ParallelFor(full->shard_count(), [&](int64_t shard) {
-    table->FillShard(ShardId{static_cast<uint32_t>(shard)},
-                     /*initial_values=*/false);
-  });
-  return std::unique_ptr<Import>(new Import(*this, std::move(table)));
+  const std::string bytes = record.SerializeAsString();
+  const Bytes payload = std::as_bytes(std::span(bytes));
+  QUIRE_ASSIGN_OR_RETURN(
+      const ChangePlace place,
+      CommitWrite(table, RecordType::kSetLabels, {&payload, 1}));
+  table.rows().InTurn(
+      place, [&] { table.labels().Set(ids, labels, std::move(room)); });
+  return absl::OkStatus();
 }
 
-Engine::Import::~Import() = default;
+// --- Sessions ---
 
-absl::Status Engine::Import::Write(std::span<const float> values,
-                                   std::span<const float> state,
-                                   std::span<const std::string_view> labels) {
-  const int64_t dim = table_->dim();
-  const int64_t state_floats = table_->rows().state_floats();
-  const int64_t count = static_cast<int64_t>(values.size()) / dim;
-  const int64_t rows = table_->rows().config().num_embeddings;
-  QUIRE_CHECK(count * dim == static_cast<int64_t>(values.size()),
-              "values are whole rows");
-  if (count > rows - next_id_) {
-    return Error(Reason::kBadShape,
-                 fmt::format("table '{}' has {} rows; the import brings more",
-                             table_->name(), rows),
-                 "chunk.values");
-  }
-  QUIRE_RETURN_IF_ERROR(CheckFinite(engine_.kernels_, table_->rows(), values,
-                                    dim, "chunk.values"));
-  QUIRE_RETURN_IF_ERROR(CheckFinite(engine_.kernels_, table_->rows(), state,
-                                    state_floats, "chunk.state"));
-  std::vector<int64_t> ids(static_cast<size_t>(count));
-  std::ranges::generate(ids, [this] { return next_id_++; });
-  table_->rows().WriteRows(ids, values.data(),
-                           state.empty() ? nullptr : state.data(),
-                           Ticket{next_ticket_++});
-  return labels.empty() ? absl::OkStatus() : table_->labels().Set(ids, labels);
+absl::StatusOr<SessionId> Engine::OpenSession() {
+  const auto session = FreshId<SessionId>();
+  storage::v1::OpenSessionRecord record;
+  record.set_session_id(BytesOf(session));
+  QUIRE_RETURN_IF_ERROR(
+      Commit(RecordType::kOpenSession, record, [&](Sequencer::Change* change) {
+        return sequencer_.OpenSession(change, session);
+      }));
+  return session;
 }
 
-absl::StatusOr<TableHandle> Engine::Import::Publish() {
-  const int64_t rows = table_->rows().config().num_embeddings;
-  if (next_id_ != rows) {
-    return Error(Reason::kBadShape,
-                 fmt::format("table '{}' has {} rows; the import brought {}. "
-                             "There is no table",
-                             table_->name(), rows, next_id_),
-                 "chunk");
+absl::Status Engine::CloseSession(const SessionId& session) {
+  storage::v1::CloseSessionRecord record;
+  record.set_session_id(BytesOf(session));
+  return Commit(RecordType::kCloseSession, record,
+                [&](Sequencer::Change* change) {
+                  return sequencer_.CloseSession(change, session);
+                });
+}
+
+// --- Snapshots ---
+
+absl::StatusOr<uint64_t> Engine::CreateSnapshot() {
+  if (snapshots_ == nullptr) {
+    return Error(Reason::kUnsupportedDurability,
+                 "this server has no data directory; start it with --data-dir");
   }
-  QUIRE_RETURN_IF_ERROR(WithFieldPrefix(
-      engine_.Publish(table_, Ticket{next_ticket_}), "header."));
-  return table_;
+  return snapshots_->Make();
+}
+
+absl::Status Engine::SaveMemoryTables(
+    std::chrono::steady_clock::time_point deadline) {
+  return snapshots_ == nullptr ? absl::OkStatus()
+                               : snapshots_->EndWithSave(deadline);
 }
 
 }  // namespace quire

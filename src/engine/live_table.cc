@@ -9,10 +9,11 @@
 
 namespace quire {
 
-LiveTable::LiveTable(const TableUid& uid, v1::TableSpec spec,
-                     std::unique_ptr<Table> rows, MemoryBudget::Charge charge,
-                     MemoryBudget& budget)
+LiveTable::LiveTable(const TableUid& uid, const TableUid& origin,
+                     v1::TableSpec spec, std::unique_ptr<Table> rows,
+                     MemoryBudget::Charge charge, MemoryBudget& budget)
     : uid_(uid),
+      origin_(origin),
       spec_(std::move(spec)),
       charge_(std::move(charge)),
       rows_(std::move(rows)),

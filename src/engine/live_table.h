@@ -34,15 +34,22 @@ class LiveTable {
   };
 
   // `spec` is normalized; `charge` is for the rows, `budget` for the labels.
-  LiveTable(const TableUid& uid, v1::TableSpec spec,
+  LiveTable(const TableUid& uid, const TableUid& origin, v1::TableSpec spec,
             std::unique_ptr<Table> rows, MemoryBudget::Charge charge,
             MemoryBudget& budget);
 
   const TableUid& uid() const { return uid_; }
+  // The incarnation that was created, where this one is what it once was,
+  // rewound; else its own.
+  const TableUid& origin() const { return origin_; }
   const std::string& name() const { return spec_.name(); }
   // As it was created. What may be altered is with the Sequencer.
   const v1::TableSpec& created_spec() const { return spec_; }
   int64_t dim() const { return rows_->config().dim; }
+  // Its changes are in the log before they are made.
+  bool is_logged() const {
+    return spec_.persistence() == v1::PERSISTENCE_LOGGED;
+  }
 
   Table& rows() { return *rows_; }
   const Table& rows() const { return *rows_; }
@@ -72,11 +79,22 @@ class LiveTable {
   void Abandon() { abandoned_.store(true, std::memory_order_relaxed); }
   bool abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
 
+  // --- Of MEMORY tables with a data directory ---
+
+  // When its rows were saved last, in seconds since 1970; 0: never.
+  int64_t saved_unix_seconds() const {
+    return saved_unix_seconds_.load(std::memory_order_relaxed);
+  }
+  void SetSaved(int64_t unix_seconds) {
+    saved_unix_seconds_.store(unix_seconds, std::memory_order_relaxed);
+  }
+
  private:
   void CountLookup(size_t rows);
 
   // Constant after construction.
   const TableUid uid_;
+  const TableUid origin_;
   const v1::TableSpec spec_;
   const MemoryBudget::Charge charge_;
 
@@ -87,8 +105,9 @@ class LiveTable {
 
   // Release by FillShard; pairs with the acquire of ready().
   std::atomic<int32_t> shards_filled_ = 0;
-  // Relaxed: a hint.
+  // Relaxed: a hint, and a figure for people.
   std::atomic<bool> abandoned_ = false;
+  std::atomic<int64_t> saved_unix_seconds_ = 0;
 };
 
 // Pins a table.

@@ -154,21 +154,31 @@ absl::Status NormalizeInitializer(TableSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status NormalizeDurability(TableSpec& spec) {
+absl::Status NormalizeDurability(TableSpec& spec, bool has_log) {
   if (spec.persistence() == v1::PERSISTENCE_UNSPECIFIED) {
-    spec.set_persistence(v1::PERSISTENCE_MEMORY);
+    spec.set_persistence(has_log ? v1::PERSISTENCE_LOGGED
+                                 : v1::PERSISTENCE_MEMORY);
   }
-  if (spec.persistence() != v1::PERSISTENCE_MEMORY) {
-    return NotBuilt("spec.persistence", "only MEMORY works");
+  if (!v1::Persistence_IsValid(spec.persistence())) {
+    return Error(Reason::kBadValue,
+                 fmt::format("spec.persistence is {}, which this version does "
+                             "not know",
+                             static_cast<int>(spec.persistence())),
+                 "spec.persistence");
+  }
+  const bool is_logged = spec.persistence() == v1::PERSISTENCE_LOGGED;
+  if (is_logged && !has_log) {
+    return Error(Reason::kUnsupportedDurability,
+                 "spec.persistence is LOGGED, and this server has no data "
+                 "directory; start it with --data-dir, or make a MEMORY table",
+                 "spec.persistence");
   }
   if (spec.default_durability() == v1::DURABILITY_UNSPECIFIED) {
-    spec.set_default_durability(v1::DURABILITY_MEMORY);
+    spec.set_default_durability(is_logged ? v1::DURABILITY_WRITTEN
+                                          : v1::DURABILITY_MEMORY);
   }
-  if (spec.default_durability() != v1::DURABILITY_MEMORY) {
-    return NotBuilt("spec.default_durability",
-                    "a MEMORY table has no other than MEMORY");
-  }
-  return absl::OkStatus();
+  return CheckDefaultDurability(spec.default_durability(), spec.persistence(),
+                                "spec.default_durability");
 }
 
 // torch.nn.Embedding: from -num_embeddings; a negative one counts from the end.
@@ -387,7 +397,26 @@ absl::Status CheckLearningRate(double learning_rate, std::string_view field) {
   return CheckNumber(learning_rate, kAtLeastZero, field);
 }
 
-absl::StatusOr<TableSpec> Normalize(const TableSpec& spec) {
+absl::Status CheckDefaultDurability(v1::Durability durability,
+                                    v1::Persistence persistence,
+                                    std::string_view field) {
+  const bool is_logged = persistence == v1::PERSISTENCE_LOGGED;
+  if (is_logged ? durability == v1::DURABILITY_WRITTEN ||
+                      durability == v1::DURABILITY_SYNCED
+                : durability == v1::DURABILITY_MEMORY) {
+    return absl::OkStatus();
+  }
+  return Error(Reason::kUnsupportedDurability,
+               fmt::format("{} is {}; a {} table acknowledges {}", field,
+                           v1::Durability_IsValid(durability)
+                               ? v1::Durability_Name(durability)
+                               : fmt::format("{}", int{durability}),
+                           is_logged ? "LOGGED" : "MEMORY",
+                           is_logged ? "WRITTEN or SYNCED" : "MEMORY"),
+               field);
+}
+
+absl::StatusOr<TableSpec> Normalize(const TableSpec& spec, bool has_log) {
   TableSpec full = spec;
   QUIRE_RETURN_IF_ERROR(CheckNoUnknownFields(full, "spec"));
   QUIRE_RETURN_IF_ERROR(WithFieldPrefix(CheckTableName(full.name()), "spec."));
@@ -401,7 +430,7 @@ absl::StatusOr<TableSpec> Normalize(const TableSpec& spec) {
   QUIRE_RETURN_IF_ERROR(CheckScope(full));
   QUIRE_RETURN_IF_ERROR(NormalizeNonFinitePolicy(full));
   QUIRE_RETURN_IF_ERROR(NormalizeClip(full));
-  QUIRE_RETURN_IF_ERROR(NormalizeDurability(full));
+  QUIRE_RETURN_IF_ERROR(NormalizeDurability(full, has_log));
   return full;
 }
 

@@ -189,58 +189,62 @@ size_t ApplyFtrl(const Kernels& kernels, const OptimizerStep& push,
 
 // --- The table of optimizers ---
 
-// A row's state: so many parts of `dim` floats each, then so many floats.
-struct StateLayout {
-  int64_t parts = 0;
-  int64_t floats = 0;
+// A part of a row's state: `dim` floats, or one.
+struct Part {
+  std::string_view name;
+  bool is_one_float = false;
 };
+using Parts = std::span<const Part>;
 
-constexpr StateLayout kNoState = {};
-constexpr StateLayout kOnePart = {.parts = 1};
-constexpr StateLayout kTwoParts = {.parts = 2};
-constexpr StateLayout kOneFloat = {.floats = 1};
-constexpr StateLayout kTwoFloats = {.floats = 2};
-constexpr StateLayout kPartAndFloat = {.parts = 1, .floats = 1};
+constexpr Part kMomentum[] = {{"momentum_buffer"}};
+constexpr Part kSum[] = {{"sum"}};
+constexpr Part kRowSum[] = {{"sum", true}};
+constexpr Part kMoments[] = {{"exp_avg"}, {"exp_avg_sq"}};
+constexpr Part kMomentsAndMax[] = {
+    {"exp_avg"}, {"exp_avg_sq"}, {"max_exp_avg_sq"}};
+constexpr Part kPartialMoments[] = {{"exp_avg"}, {"exp_avg_sq", true}};
+constexpr Part kMeanSquare[] = {{"mean_square", true}, {"last_step", true}};
+constexpr Part kFtrl[] = {{"accumulator"}, {"linear"}};
 
 struct Rule {
   OptimizerKind kind;
   std::string_view name;
-  StateLayout (*state)(const Optimizer&);
+  Parts (*state)(const Optimizer&);
   size_t (*apply)(const Kernels&, const OptimizerStep&, const StepBatch&);
 };
 
-template <const StateLayout& kLayout>
-StateLayout Always(const Optimizer&) {
-  return kLayout;
+template <const auto& kParts>
+Parts Always(const Optimizer&) {
+  return kParts;
 }
 
-StateLayout SgdState(const Optimizer& o) {
-  return ToFloat(o.momentum) == 0.0f ? kNoState : kOnePart;
+Parts SgdState(const Optimizer& o) {
+  return ToFloat(o.momentum) == 0.0f ? Parts() : kMomentum;
 }
 
-StateLayout AdamState(const Optimizer& o) {
-  return {.parts = o.amsgrad ? 3 : 2};
+Parts AdamState(const Optimizer& o) {
+  return o.amsgrad ? Parts(kMomentsAndMax) : kMoments;
 }
 
 // In the order of OptimizerKind.
 constexpr Rule kRules[] = {
     {OptimizerKind::kSgd, "sgd", SgdState, ApplySgd},
-    {OptimizerKind::kAdagrad, "adagrad", Always<kOnePart>, ApplyAdagrad},
-    {OptimizerKind::kRowwiseAdagrad, "rowwise_adagrad", Always<kOneFloat>,
+    {OptimizerKind::kAdagrad, "adagrad", Always<kSum>, ApplyAdagrad},
+    {OptimizerKind::kRowwiseAdagrad, "rowwise_adagrad", Always<kRowSum>,
      ApplyRowwiseAdagrad},
-    {OptimizerKind::kSparseAdam, "sparse_adam", Always<kTwoParts>,
+    {OptimizerKind::kSparseAdam, "sparse_adam", Always<kMoments>,
      ApplySparseAdam},
     {OptimizerKind::kAdam, "adam", AdamState, ApplyAdam},
     {OptimizerKind::kAdamW, "adamw", AdamState, ApplyAdam},
-    {OptimizerKind::kRowwiseRmsprop, "rowwise_rmsprop", Always<kTwoFloats>,
+    {OptimizerKind::kRowwiseRmsprop, "rowwise_rmsprop", Always<kMeanSquare>,
      ApplyRowwiseRmsprop},
     {OptimizerKind::kPartialRowwiseAdam, "partial_rowwise_adam",
-     Always<kPartAndFloat>, ApplyPartialRowwiseAdam},
-    {OptimizerKind::kLamb, "lamb", Always<kTwoParts>, ApplyLamb},
+     Always<kPartialMoments>, ApplyPartialRowwiseAdam},
+    {OptimizerKind::kLamb, "lamb", Always<kMoments>, ApplyLamb},
     {OptimizerKind::kPartialRowwiseLamb, "partial_rowwise_lamb",
-     Always<kPartAndFloat>, ApplyPartialRowwiseLamb},
-    {OptimizerKind::kLarsSgd, "lars_sgd", Always<kOnePart>, ApplyLarsSgd},
-    {OptimizerKind::kFtrl, "ftrl", Always<kTwoParts>, ApplyFtrl},
+     Always<kPartialMoments>, ApplyPartialRowwiseLamb},
+    {OptimizerKind::kLarsSgd, "lars_sgd", Always<kMomentum>, ApplyLarsSgd},
+    {OptimizerKind::kFtrl, "ftrl", Always<kFtrl>, ApplyFtrl},
 };
 
 constexpr bool RulesAreInOrder() {
@@ -260,8 +264,19 @@ const Rule& RuleOf(OptimizerKind kind) {
 }  // namespace
 
 int64_t Optimizer::StateFloats(int64_t dim) const {
-  const StateLayout layout = RuleOf(kind).state(*this);
-  return layout.parts * dim + layout.floats;
+  int64_t floats = 0;
+  for (const Part& part : RuleOf(kind).state(*this)) {
+    floats += part.is_one_float ? 1 : dim;
+  }
+  return floats;
+}
+
+std::vector<Optimizer::StatePart> Optimizer::StateParts(int64_t dim) const {
+  std::vector<StatePart> parts;
+  for (const Part& part : RuleOf(kind).state(*this)) {
+    parts.push_back({.name = part.name, .floats = part.is_one_float ? 1 : dim});
+  }
+  return parts;
 }
 
 // The accumulator, where there is one, is what comes first; FTRL's linear term

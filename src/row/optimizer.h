@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "kernels/kernels.h"
 
@@ -60,6 +61,12 @@ struct Optimizer {
   // Floats of state beside each row of `dim` values; 0 for none. What they are
   // and in which order: docs/OPTIMIZERS.md.
   int64_t StateFloats(int64_t dim) const;
+  // What they are, in their order.
+  struct StatePart {
+    std::string_view name;
+    int64_t floats = 0;
+  };
+  std::vector<StatePart> StateParts(int64_t dim) const;
   // Writes the state of a new row of `dim` values.
   //   state  [StateFloats(dim)]
   void FillInitialState(std::span<float> state, int64_t dim) const;

@@ -22,25 +22,30 @@ absl::string_view Key(std::string_view label) {
 
 }  // namespace
 
-RowLabels::RowLabels(MemoryBudget& budget) : charge_(budget.Nothing()) {}
+RowLabels::RowLabels(MemoryBudget& budget)
+    : budget_(budget), charge_(budget.Nothing()) {}
 
-absl::Status RowLabels::Set(std::span<const int64_t> ids,
-                            std::span<const std::string_view> labels) {
-  QUIRE_CHECK(ids.size() == labels.size(), "a label for each id");
+absl::StatusOr<RowLabels::Room> RowLabels::Reserve(
+    std::span<const std::string_view> labels) {
   int64_t cost = 0;
   for (std::string_view label : labels) {
     cost += Cost(label);
   }
-
-  WriterLock lock(mutex_);
-  const int64_t before = charge_.bytes();
-  if (!charge_.TryResize(before + cost)) {
+  Room room;
+  if (!budget_.TryCharge(cost, room)) {
     return Error(Reason::kMemoryFull,
                  fmt::format("{} labels take {} bytes, which the server's "
                              "memory limit does not leave; none was set",
                              labels.size(), cost),
                  "labels");
   }
+  return room;
+}
+
+void RowLabels::Set(std::span<const int64_t> ids,
+                    std::span<const std::string_view> labels, Room room) {
+  QUIRE_CHECK(ids.size() == labels.size(), "a label for each id");
+  WriterLock lock(mutex_);
   int64_t freed = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     freed += Remove(ids[i]);
@@ -50,8 +55,8 @@ absl::Status RowLabels::Set(std::span<const int64_t> ids,
       same.insert(std::ranges::upper_bound(same, ids[i]), ids[i]);
     }
   }
-  QUIRE_CHECK(charge_.TryResize(before + cost - freed), "less always fits");
-  return absl::OkStatus();
+  charge_.Add(std::move(room));
+  QUIRE_CHECK(charge_.TryResize(charge_.bytes() - freed), "less always fits");
 }
 
 int64_t RowLabels::Remove(int64_t id) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/memory.h"
 #include "base/mutex.h"
 
@@ -23,11 +23,15 @@ class RowLabels {
   // `budget` is charged for what labels take, and outlives this.
   explicit RowLabels(MemoryBudget& budget);
 
+  // The right to what some labels take.
+  using Room = MemoryBudget::Charge;
+  // RESOURCE_EXHAUSTED (MEMORY_FULL) if the budget cannot take them.
+  absl::StatusOr<Room> Reserve(std::span<const std::string_view> labels);
+
   // Sets labels[i] of ids[i], in order; an empty one removes. Of ids that are
-  // given twice the last counts. RESOURCE_EXHAUSTED (MEMORY_FULL), before any
-  // change, if the budget cannot take them.
-  absl::Status Set(std::span<const int64_t> ids,
-                   std::span<const std::string_view> labels);
+  // given twice the last counts. `room` is what Reserve gave for these labels.
+  void Set(std::span<const int64_t> ids,
+           std::span<const std::string_view> labels, Room room);
 
   // The label of each id; empty where it has none.
   std::vector<std::string> Get(std::span<const int64_t> ids) const;
@@ -41,6 +45,8 @@ class RowLabels {
  private:
   // Takes away the label of `id`; returns the bytes that this frees.
   int64_t Remove(int64_t id) QUIRE_REQUIRES(mutex_);
+
+  MemoryBudget& budget_;
 
   mutable SharedMutex mutex_;
   absl::flat_hash_map<int64_t, std::string> label_of_ QUIRE_GUARDED_BY(mutex_);

@@ -68,7 +68,8 @@ Table::Table(const TableConfig& config, const RowLayout& layout, Pages values,
       state_base_(reinterpret_cast<float*>(state_.data())) {
   for (int64_t shard = 0; shard < config.shard_count; ++shard) {
     const int64_t first_row = shard * slot_count_;
-    shards_.emplace_back(layout_, value_base_ + first_row * layout_.dim,
+    shards_.emplace_back(layout_, slot_count_,
+                         value_base_ + first_row * layout_.dim,
                          state_base_ + first_row * layout_.state_floats);
   }
 }
@@ -115,11 +116,16 @@ std::optional<size_t> Table::FirstBadId(std::span<const int64_t> ids) const {
 void Table::GatherPointers(const float* const* rows, size_t count, size_t ahead,
                            std::byte* out) const {
   const auto dim = static_cast<size_t>(layout_.dim);
+  kernels::Stripes* stripes = layout_.stripes;
+  if (QUIRE_FAULT("stripes_not_locked")) {
+    static kernels::Stripes nobody_elses;
+    stripes = &nobody_elses;
+  }
   if (layout_.renorm) {
-    layout_.kernels->gather_renormed(rows, count, ahead, dim, layout_.stripes,
+    layout_.kernels->gather_renormed(rows, count, ahead, dim, stripes,
                                      *layout_.renorm, out);
   } else {
-    layout_.kernels->gather(rows, count, ahead, dim, layout_.stripes, out);
+    layout_.kernels->gather(rows, count, ahead, dim, stripes, out);
   }
   if (QUIRE_FAULT("copy_through_addition")) {
     const std::vector<float> zeros(count * dim);
@@ -188,14 +194,16 @@ Table::ByShard Table::SortByShard(std::span<const int64_t> ids) const {
 }
 
 Table::Moved Table::ApplyGradient(const GradientBatch& batch,
-                                  const OptimizerStep& step, Ticket ticket) {
+                                  const OptimizerStep& step,
+                                  ChangePlace place) {
   return config_.optimizer.all_rows && !QUIRE_FAULT("scope_ignored")
-             ? StepAllRows(batch, step, ticket)
-             : StepTouchedRows(batch, step, ticket);
+             ? StepAllRows(batch, step, place)
+             : StepTouchedRows(batch, step, place);
 }
 
 Table::Moved Table::StepTouchedRows(const GradientBatch& batch,
-                                    const OptimizerStep& step, Ticket ticket) {
+                                    const OptimizerStep& step,
+                                    ChangePlace place) {
   const std::span<const int64_t> ids = batch.ids();
   const ByShard sorted = SortByShard(ids);
   auto rows = std::make_unique_for_overwrite<kernels::RowUpdate[]>(ids.size());
@@ -212,7 +220,7 @@ Table::Moved Table::StepTouchedRows(const GradientBatch& batch,
   for (size_t shard = 0; shard < shards_.size(); ++shard) {
     const size_t begin = sorted.begin[shard];
     const size_t end = sorted.begin[shard + 1];
-    Shard::Writer writer(shards_[shard], ticket);
+    Shard::Writer writer(shards_[shard], place);
     if (begin < end) {
       const size_t ahead = std::min(ids.size() - end, kernels::kPrefetchRows);
       skipped += writer.Apply({.step = step,
@@ -228,7 +236,7 @@ Table::Moved Table::StepTouchedRows(const GradientBatch& batch,
 // Rows that the push does not name have a gradient of zeros, as in torch's
 // dense step; so has the padding row.
 Table::Moved Table::StepAllRows(const GradientBatch& batch,
-                                const OptimizerStep& step, Ticket ticket) {
+                                const OptimizerStep& step, ChangePlace place) {
   const std::span<const int64_t> ids = batch.ids();
   const ByShard sorted = SortByShard(ids);
   std::vector<size_t> order(ids.size());
@@ -260,7 +268,7 @@ Table::Moved Table::StepAllRows(const GradientBatch& batch,
       const auto slot = static_cast<size_t>(placement_.SlotOf(ids[order[p]]));
       rows[slot].gradient = batch.gradients()[order[p]];
     }
-    Shard::Writer writer(shards_[shard], ticket);
+    Shard::Writer writer(shards_[shard], place);
     const size_t skipped = writer.Apply(
         {.step = step, .rows = rows, .ahead = 0, .scratch = scratch.get()});
     moved.rows_skipped += static_cast<int64_t>(skipped);
@@ -269,15 +277,24 @@ Table::Moved Table::StepAllRows(const GradientBatch& batch,
   return moved;
 }
 
+void Table::InTurn(ChangePlace place, const std::function<void()>& body) {
+  for (Shard& shard : shards_) {
+    Shard::Writer writer(shard, place);
+    if (&shard == &shards_.front()) {
+      body();
+    }
+  }
+}
+
 void Table::WriteRows(std::span<const int64_t> ids, const float* values,
-                      const float* state, Ticket ticket) {
+                      const float* state, ChangePlace place) {
   const ByShard sorted = SortByShard(ids);
   std::vector<size_t> order(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     order[sorted.PlaceOf(i)] = i;
   }
   for (size_t shard = 0; shard < shards_.size(); ++shard) {
-    Shard::Writer writer(shards_[shard], ticket);
+    Shard::Writer writer(shards_[shard], place);
     for (size_t p = sorted.begin[shard]; p < sorted.begin[shard + 1]; ++p) {
       const auto i = static_cast<int64_t>(order[p]);
       writer.Apply(RowChange{.slot = placement_.SlotOf(ids[order[p]]),

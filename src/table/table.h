@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -88,13 +89,45 @@ class Table {
     int64_t rows_skipped = 0;
   };
   Moved ApplyGradient(const GradientBatch& batch, const OptimizerStep& step,
-                      Ticket ticket);
+                      ChangePlace place);
 
   // New bytes for rows; of an id that is there twice, the last.
   //   values  float32 [n, dim]
   //   state   float32 [n, state_floats]; null: the state stays
   void WriteRows(std::span<const int64_t> ids, const float* values,
-                 const float* state, Ticket ticket);
+                 const float* state, ChangePlace place);
+
+  // Runs `body` in the turn of a change: after all earlier changes of the first
+  // shard, and before all later ones. For what belongs to a table's rows.
+  void InTurn(ChangePlace place, const std::function<void()>& body);
+
+  // --- Chunks: table/shard.h ---
+
+  const Shard& shard(ShardId id) const {
+    return shards_[static_cast<size_t>(id)];
+  }
+  // See Shard::SetCopied.
+  void SetCopied(bool is_copied) {
+    for (Shard& shard : shards_) {
+      shard.SetCopied(is_copied);
+    }
+  }
+  // See Shard::BeginCopyAsOf; chunks are copied by shard_to_copy.
+  void BeginCopyAsOf(Ticket ticket, MemoryBudget& budget) {
+    for (Shard& shard : shards_) {
+      shard.SetCopied(true);
+      shard.BeginCopyAsOf(ticket, budget);
+    }
+  }
+  void EndCopyAsOf() {
+    for (Shard& shard : shards_) {
+      shard.SetCopied(false);
+      shard.EndCopyAsOf();
+    }
+  }
+  Shard& shard_to_copy(ShardId id) { return shards_[static_cast<size_t>(id)]; }
+  // Before the table serves.
+  Shard& shard_to_load(ShardId id) { return shards_[static_cast<size_t>(id)]; }
 
   const TableConfig& config() const { return config_; }
   int64_t state_floats() const { return layout_.state_floats; }
@@ -121,9 +154,9 @@ class Table {
   ByShard SortByShard(std::span<const int64_t> ids) const;
 
   Moved StepTouchedRows(const GradientBatch& batch, const OptimizerStep& step,
-                        Ticket ticket);
+                        ChangePlace place);
   Moved StepAllRows(const GradientBatch& batch, const OptimizerStep& step,
-                    Ticket ticket);
+                    ChangePlace place);
 
   // A row's number among all rows of the table's memory.
   int64_t RowIndex(size_t shard, int64_t id) const {

@@ -13,6 +13,16 @@ namespace quire {
 // given out must pass every shard of its table.
 enum class Ticket : uint64_t {};
 
+// A change's place in the order of its table and, if it is logged, in the log.
+struct ChangePlace {
+  // NOLINTNEXTLINE: a change that is not logged has its ticket only.
+  ChangePlace(Ticket its_ticket, uint64_t its_lsn = 0)
+      : ticket(its_ticket), lsn(its_lsn) {}
+
+  Ticket ticket;
+  uint64_t lsn;
+};
+
 // Thread safety: any number of threads, each with a ticket of its own.
 class QUIRE_CAPABILITY("turn") Turnstile {
  public:
@@ -30,6 +40,12 @@ class QUIRE_CAPABILITY("turn") Turnstile {
          next = next_.load(std::memory_order_acquire)) {
       next_.wait(next, std::memory_order_acquire);
     }
+  }
+
+  // Whether all earlier tickets have passed.
+  bool HasTurn(Ticket ticket) const {
+    return next_.load(std::memory_order_acquire) >=
+           static_cast<uint64_t>(ticket);
   }
 
   // Lets the next ticket in.

@@ -213,8 +213,18 @@ void ReadFields<v1::LookupRequest>(PieceReader& in, Draft& draft) {
 }
 
 template <>
+void ReadFields<v1::PushId>(PieceReader& in, Draft& draft) {
+  PushIdDraft& id = draft.push_id.emplace();
+  ReadArray(in, v1::PushId::kSessionIdFieldNumber, 1, id.session);
+  if (in.TakeTag(v1::PushId::kSequenceFieldNumber, WireType::kVarint)) {
+    id.sequence = in.Varint();
+  }
+}
+
+template <>
 void ReadFields<v1::ApplyGradientRequest>(PieceReader& in, Draft& draft) {
   using Request = v1::ApplyGradientRequest;
+  ReadMessage<v1::PushId>(in, Request::kPushIdFieldNumber, draft);
   if (in.TakeTag(Request::kMinDurabilityFieldNumber, WireType::kVarint)) {
     // As the generated code: the low 32 bits, whatever they say.
     draft.min_durability = static_cast<int>(in.Varint());

@@ -188,6 +188,22 @@ absl::Status CheckIdCount(const Draft& draft, int64_t& id_count) {
   return absl::OkStatus();
 }
 
+absl::Status CheckPushId(const PushIdDraft& draft, PushName& name) {
+  if (draft.session.size() != name.session.bytes.size()) {
+    return Error(Reason::kBadValue,
+                 fmt::format("a session's id has {} bytes, but this one has {}",
+                             name.session.bytes.size(), draft.session.size()),
+                 "push_id.session_id");
+  }
+  draft.session.CopyTo(reinterpret_cast<std::byte*>(name.session.bytes.data()));
+  if (draft.sequence == 0) {
+    return Error(Reason::kBadValue, "pushes of a session count from 1",
+                 "push_id.sequence");
+  }
+  name.sequence = draft.sequence;
+  return absl::OkStatus();
+}
+
 absl::Status CheckMaxResponseBytes(const std::optional<int64_t>& bytes) {
   if (bytes && *bytes <= 0) {
     return Error(Reason::kBadValue,
@@ -213,6 +229,9 @@ absl::StatusOr<LookupRequest> CheckLookupRequest(Draft draft) {
 
 absl::StatusOr<ApplyGradientRequest> CheckApplyGradientRequest(Draft draft) {
   ApplyGradientRequest request;
+  if (draft.push_id) {
+    QUIRE_RETURN_IF_ERROR(CheckPushId(*draft.push_id, request.name.emplace()));
+  }
   QUIRE_RETURN_IF_ERROR(CheckIdCount(draft, request.id_count));
   QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables, request.bag_count));
   request.min_durability = draft.min_durability;

@@ -49,10 +49,17 @@ struct TableDraft {
   ByteRange winners;
 };
 
+// The name of a push: numbers as they came.
+struct PushIdDraft {
+  ByteRange session;
+  uint64_t sequence = 0;
+};
+
 struct Draft {
   // Of messages on streams: StreamRequest::request_id.
   std::optional<uint64_t> request_id;
   std::optional<int64_t> max_response_bytes;
+  std::optional<PushIdDraft> push_id;
   int min_durability = 0;
   std::vector<TableDraft> tables;
   // Over all tables; at most kIdsPerRequestMax.

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "quire/v1/embedding.pb.h"
@@ -262,6 +263,14 @@ MessageLayout LayOut(const Body& body, StreamFields fields,
   return layout;
 }
 
+// Keeps what is written; of a field without payloads.
+struct StringSink {
+  void Byte(uint8_t byte) { bytes += static_cast<char>(byte); }
+  void Write(std::string_view part) { bytes += part; }
+
+  std::string bytes;
+};
+
 template <typename Element>
 void CopyPayload(std::span<const Element> elements, const MessageLayout& layout,
                  size_t index, std::byte* buffer) {
@@ -288,6 +297,20 @@ MessageLayout LayOutApplyGradientRequest(std::span<const GradientEntry> entries,
                                          std::optional<uint64_t> request_id) {
   return LayOut(ApplyGradientRequestBody{entries, min_durability},
                 kStreamRequest, request_id);
+}
+
+std::string EncodePushId(std::string_view session_id, uint64_t sequence) {
+  StringSink sink;
+  FieldWriter<StringSink>(sink).Nested(
+      v1::ApplyGradientRequest::kPushIdFieldNumber, [&](auto message) {
+        if (!session_id.empty()) {
+          message.String(v1::PushId::kSessionIdFieldNumber, session_id);
+        }
+        if (sequence != 0) {
+          message.Varint(v1::PushId::kSequenceFieldNumber, sequence);
+        }
+      });
+  return std::move(sink.bytes);
 }
 
 MessageLayout LayOutLookupResponse(std::span<const RowsEntry> entries,

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "base/ids.h"
@@ -71,8 +72,19 @@ MessageLayout LayOutApplyGradientRequest(
     std::span<const GradientEntry> entries, int min_durability = 0,
     std::optional<uint64_t> request_id = std::nullopt);
 
+// The field push_id, which is the first of an ApplyGradientRequest: put in
+// front of a message that was laid out without it (and is not on a stream), it
+// makes one that has it. So gradients are encoded before their push has a
+// number, and keep their bytes if it gets another one.
+//   session_id  at most 16 bytes
+std::string EncodePushId(std::string_view session_id, uint64_t sequence);
+
+// Bytes of the longest push_id: two tags and lengths, the id, a number.
+inline constexpr int64_t kPushIdBytesMax = 2 + 2 + 16 + 1 + 10;
+
 // Write the whole message to buffer[0, layout.size()): headers, ids, arrays of
-// bags, and the gradients that the entries bring. `layout` is that of the same entries.
+// bags, and the gradients that the entries bring. `layout` is that of the same
+// entries.
 void Encode(std::span<const LookupEntry> entries, const MessageLayout& layout,
             std::byte* buffer);
 void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,

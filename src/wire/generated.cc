@@ -104,7 +104,8 @@ absl::Status Converter::Convert(const v1::LookupRequest& request) {
 
 absl::Status Converter::Convert(const v1::ApplyGradientRequest& request) {
   if (request.has_push_id()) {
-    return NotBuilt("pushes with an identity", "push_id");
+    draft_.push_id = {.session = View(request.push_id().session_id()),
+                      .sequence = request.push_id().sequence()};
   }
   draft_.min_durability = request.min_durability();
   return ConvertTables(request.tables());

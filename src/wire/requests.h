@@ -116,8 +116,17 @@ struct TableGradient {
   int64_t id_count() const { return ids_shape.element_count(); }
 };
 
+// By which a push is known if it comes again.
+struct PushName {
+  SessionId session;
+  uint64_t sequence = 0;  // 1 or more
+
+  friend bool operator==(const PushName&, const PushName&) = default;
+};
+
 // One step of one table or many.
 struct ApplyGradientRequest {
+  std::optional<PushName> name;
   std::vector<TableGradient> tables;
   // A v1::Durability, or a number of a version to come.
   int min_durability = 0;

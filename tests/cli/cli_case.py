@@ -37,6 +37,9 @@ class CliCase(unittest.TestCase):
     has an empty standard input unless a test gives it one.
     """
 
+    # Of the server, besides those that all tests want.
+    server_options = ()
+
     @classmethod
     def setUpClass(cls):
         cls.temporary = tempfile.TemporaryDirectory()
@@ -44,7 +47,8 @@ class CliCase(unittest.TestCase):
         cls.log = open(cls.dir / "server.log", "wb")
         cls.server = subprocess.Popen(
             [SERVER, "--listen", "127.0.0.1:0", "--port-file", cls.dir / "port",
-             "--memory-limit", "512MiB"], stdout=cls.log, stderr=cls.log)
+             "--memory-limit", "512MiB", *cls.server_options],
+            cwd=cls.dir, stdout=cls.log, stderr=cls.log)
         try:
             cls.address = "127.0.0.1:" + wait_until(cls.port, "a port")
         except AssertionError:

@@ -221,10 +221,13 @@ class FailuresTest(cli_case.CliCase):
 
         self.assertEqual(
             sorted(" ".join(path) for path in verbs()),
-            ["apply", "bench", "completion bash", "export", "health",
-             "import", "label find", "label get", "label set", "lookup",
-             "nearest", "stats", "table alter", "table create",
-             "table describe", "table drop", "table list", "version"])
+            ["apply", "backup", "bench", "completion bash", "export", "health",
+             "import", "label find", "label get", "label set", "log dump",
+             "log repair", "log status", "log verify", "lookup", "nearest",
+             "row", "snapshot create", "snapshot list", "snapshot restore",
+             "snapshot verify", "stats", "table alter", "table create",
+             "table describe", "table drop", "table list", "table rewind",
+             "version"])
 
 
 if __name__ == "__main__":

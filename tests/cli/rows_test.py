@@ -1,9 +1,12 @@
 """quire apply and quire label: what changes rows and what names them."""
 
+import concurrent.futures
+import contextlib
 import csv
 import io
 import json
 
+import grpc
 import numpy
 
 import cli_case
@@ -42,9 +45,13 @@ class ApplyTest(RowsCase):
                              "[[1,0,0],[0,2,0],[1,0,-4]]", "--lr", 1,
                              "-o", "json")
 
-        self.assertEqual(json.loads(printed),
+        pushed = json.loads(printed)
+        # Whether a repeat would be applied again is the server's to say.
+        self.assertIsInstance(pushed.pop("exactly_once"), bool)
+        self.assertEqual(pushed,
                          {"table": "summed", "rows_changed": 1,
-                          "padding_dropped": 0, "rows_skipped": 0, "step": 1})
+                          "padding_dropped": 0, "rows_skipped": 0, "step": 1,
+                          "reached": "memory", "duplicate": False})
         numpy.testing.assert_array_equal(self.rows("summed")[4], [-2, -2, 4])
         self.assertEqual(self.quire("apply", "summed", 4, "--fill", 1),
                          "1 row changed; step 2\n")
@@ -83,6 +90,20 @@ class ApplyTest(RowsCase):
                        "--lr", 1, stdin=stdin)
             expected[ids] -= gradient
             numpy.testing.assert_array_equal(self.rows("filed"), expected)
+
+    def test_a_table_in_memory_promises_no_durability(self):
+        self.create("forgetful")
+
+        for durability in ("written", "synced"):
+            said = self.refused(1, "min_durability is DURABILITY_" +
+                                durability.upper(), "apply", "forgetful", 1,
+                                "--fill", 1, "--durability", durability)
+            self.assertIn("  next: leave out --durability", said)
+        self.refused(2, "'safe' is none of written, synced", "apply",
+                     "forgetful", 1, "--fill", 1, "--durability", "safe")
+
+        numpy.testing.assert_array_equal(self.rows("forgetful"),
+                                         numpy.zeros((10, 3)))
 
     def test_words_name_the_rows_of_a_push(self):
         self.create("worded")
@@ -124,6 +145,82 @@ class ApplyTest(RowsCase):
         table = json.loads(
             self.quire("table", "describe", "unchanged", "-o", "json"))
         self.assertEqual(table["step"], 0)
+
+
+@contextlib.contextmanager
+def server_that_says(answers):
+    """A server that answers each method, by its name, with the same bytes.
+
+    Gives its address, and what was asked: a list of (method, request).
+    """
+    asked = []
+
+    class Methods(grpc.GenericRpcHandler):
+
+        def service(self, call):
+            name = call.method.rsplit("/", 1)[1]
+
+            def answer(request, _):
+                asked.append((name, request))
+                return answers[name]
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        server = grpc.server(threads, handlers=[Methods()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            yield f"127.0.0.1:{port}", asked
+        finally:
+            server.stop(0).wait()
+
+
+class AnswerTest(cli_case.CliCase):
+    """What is told of an answer that a server with a log gives."""
+
+    SESSION = b"0123456789abcdef"
+    # position 3:1042, reached SYNCED, exactly_once; a table of 1 row, step 7.
+    ANSWER = (b"\x0a\x05\x08\x03\x10\x92\x08" b"\x10\x03" b"\x20\x01"
+              b"\x2a\x16" b"\x0a\x10" + SESSION + b"\x10\x01" b"\x28\x07")
+    DUPLICATE = b"\x18\x01"
+    ANSWERS = {
+        "GetServerInfo": b"\x0a\x010" b"\x12\x08sessions",
+        "OpenSession": b"\x0a\x10" + SESSION,
+        "CloseSession": b"",
+        "ApplyGradient": ANSWER,
+    }
+
+    def test_position_and_durability_are_told_and_the_session_is_closed(self):
+        with server_that_says(self.ANSWERS) as (address, asked):
+            def apply(*options):
+                return self.quire("apply", "t", 1, "-g", "[[1,2]]", "--server",
+                                  address, "--durability", "synced", *options)
+
+            self.assertEqual(apply(), "1 row changed; step 7; synced at 3:1042\n")
+            self.assertEqual(
+                json.loads(apply("-o", "json")),
+                {"table": "t", "rows_changed": 1, "padding_dropped": 0,
+                 "rows_skipped": 0, "step": 7,
+                 "position": {"epoch": 3, "lsn": 1042}, "reached": "synced",
+                 "duplicate": False, "exactly_once": True})
+
+        self.assertEqual([method for method, _ in asked], [
+            "GetServerInfo", "OpenSession", "ApplyGradient", "CloseSession"] * 2)
+        # push_id: the session, and 1; min_durability: SYNCED.
+        self.assertTrue(asked[2][1].startswith(
+            b"\x0a\x14" b"\x0a\x10" + self.SESSION + b"\x10\x01" b"\x10\x03"),
+            asked[2][1])
+        self.assertEqual(asked[3][1], b"\x0a\x10" + self.SESSION)
+
+    def test_a_push_that_had_been_applied_is_told(self):
+        answers = {**self.ANSWERS,
+                   "ApplyGradient": self.ANSWER + self.DUPLICATE}
+        with server_that_says(answers) as (address, _):
+            self.assertEqual(
+                self.quire("apply", "t", 1, "-g", "[[1,2]]",
+                           "--server", address),
+                "1 row changed; step 7; synced at 3:1042; had been applied "
+                "before\n")
 
 
 class LabelTest(RowsCase):

@@ -157,8 +157,8 @@ class TablesTest(cli_case.CliCase):
                      *create, "--dim", 4, "--max-norm", -1)
         self.refused(1, "clip.value is 0; it must be finite and more than 0",
                      *create, "--dim", 4, "--clip-value", 0)
-        self.refused(1, "persistence is not built yet", *create, "--dim", 4,
-                     "--logged")
+        self.refused(1, "this server has no data directory", *create, "--dim",
+                     4, "--logged")
         self.refused(2, "--rows cannot be 'many'", "table", "create", "bad",
                      "--rows", "many", "--dim", 4)
         self.refused(2, "--rows is required", "table", "create", "bad",

@@ -222,8 +222,8 @@ class CompletionTest(cli_case.CliCase):
 
     def test_without_a_server_verbs_are_completed_all_the_same(self):
         done = self.run_quire("completion", "answer", env={
-            "QUIRE_SERVER": "127.0.0.1:1", "COMP_LINE": "quire lo",
-            "COMP_POINT": "8"})
+            "QUIRE_SERVER": "127.0.0.1:1", "COMP_LINE": "quire loo",
+            "COMP_POINT": "9"})
 
         self.assertEqual((done.returncode, done.stdout), (0, b"lookup\n"))
 

@@ -106,8 +106,7 @@ TEST_F(AsyncTest, ManyLookupsInPartsAreInFlightAtOnce) {
 
 TEST_F(AsyncTest, APushMayBeForgottenAsSoonAsItIsMade) {
   const auto client = server_.Connect();
-  std::vector<std::promise<absl::StatusOr<std::vector<PushedTable>>>> promises(
-      50);
+  std::vector<std::promise<absl::StatusOr<Pushed>>> promises(50);
 
   for (size_t i = 0; i < promises.size(); ++i) {
     auto ids =
@@ -119,11 +118,10 @@ TEST_F(AsyncTest, APushMayBeForgottenAsSoonAsItIsMade) {
                             .ids = *ids,
                             .gradient = gradient,
                             .learning_rate = {}};
-    client->ApplyGradientAsync(
-        {&item, 1}, {},
-        [&, i](absl::StatusOr<std::vector<PushedTable>> pushed) {
-          promises[i].set_value(std::move(pushed));
-        });
+    client->ApplyGradientAsync({&item, 1}, {},
+                               [&, i](absl::StatusOr<Pushed> pushed) {
+                                 promises[i].set_value(std::move(pushed));
+                               });
     std::ranges::fill(*ids, -1);
     std::ranges::fill(gradient, -1.0f);
     std::ranges::fill(table, '?');
@@ -132,7 +130,7 @@ TEST_F(AsyncTest, APushMayBeForgottenAsSoonAsItIsMade) {
   for (size_t i = 0; i < promises.size(); ++i) {
     const auto pushed = promises[i].get_future().get();
     ASSERT_TRUE(pushed.ok()) << pushed.status();
-    EXPECT_EQ((*pushed)[0].step, static_cast<int64_t>(i));
+    EXPECT_EQ(pushed->tables[0].step, static_cast<int64_t>(i));
   }
 }
 
@@ -154,7 +152,7 @@ TEST_F(AsyncTest, WhatTheClientRefusesItselfIsToldOnItsThreadToo) {
     lookup.set_value(std::this_thread::get_id());
   });
   client->ApplyGradientAsync(
-      {&gradient, 1}, {}, [&](absl::StatusOr<std::vector<PushedTable>> pushed) {
+      {&gradient, 1}, {}, [&](absl::StatusOr<Pushed> pushed) {
         EXPECT_EQ(ReasonOf(pushed.status()), Reason::kBadShape);
         push.set_value(std::this_thread::get_id());
       });

@@ -8,8 +8,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <thread>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "base/limits.h"
@@ -169,11 +172,76 @@ TEST_F(ErrorsTest, AServerThatWentAwayCannotBeReached) {
   const auto client = server_.Connect();
   server_.Stop();
 
-  const absl::Status error = Lookup(*client);
+  const absl::Status error = Lookup(*client, Within(absl::Milliseconds(500)));
 
   EXPECT_EQ(ReasonOf(error), Reason::kCannotConnect);
   EXPECT_THAT(std::string(error.message()), HasSubstr(server_.address()));
   EXPECT_THAT(std::string(error.message()), HasSubstr("quire-server"));
+}
+
+TEST_F(ErrorsTest, AServerThatIsAwayIsWaitedForByCallsThatOnlyRead) {
+  server_.tables = {{"words", {UidOf(1), 3}}};
+  const std::vector<std::function<absl::Status(Client&)>> calls = {
+      [this](Client& client) { return Lookup(client); },
+      [](Client& client) { return client.GetTable("words").status(); }};
+  for (const auto& call : calls) {
+    const auto client = server_.Connect();
+    server_.Stop();
+    std::thread starter([this] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      server_.Restart();
+    });
+
+    const absl::Status status = call(*client);
+
+    starter.join();
+    EXPECT_TRUE(status.ok()) << status;
+  }
+}
+
+// It may have come about, and then the second would find it there.
+TEST_F(ErrorsTest, ACallThatChangesSomethingIsNotRepeatedUnanswered) {
+  std::atomic<int> tries = 0;
+  server_.on_create = [&](auto&, auto&, auto&) {
+    ++tries;
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "gone");
+  };
+  const auto client = server_.Connect();
+
+  const auto created = client->CreateTable({});
+
+  EXPECT_EQ(ReasonOf(created.status()), Reason::kCannotConnect);
+  EXPECT_EQ(tries, 1);
+}
+
+// Half a second of waits of 5 ms and more, of which most are longer.
+TEST_F(ErrorsTest, RepeatsOfAnUnansweredCallBackOff) {
+  server_.on_lookup = [](auto&, auto&, auto&) {
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "gone");
+  };
+  const auto client = server_.Connect();
+
+  const absl::Status error = Lookup(*client, Within(absl::Milliseconds(500)));
+
+  EXPECT_EQ(ReasonOf(error), Reason::kCannotConnect);
+  EXPECT_GT(server_.lookup_count, 2);
+  EXPECT_LT(server_.lookup_count, 60);
+}
+
+// It would depend on the moment else which of the two is told.
+TEST_F(ErrorsTest, ADeadlineAfterNoServerAnsweredTellsOfTheServer) {
+  server_.on_lookup = [this](auto&, auto&, auto&) {
+    if (server_.lookup_count > 1) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    }
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "gone");
+  };
+  const auto client = server_.Connect();
+
+  const absl::Status error = Lookup(*client, Within(absl::Milliseconds(250)));
+
+  EXPECT_EQ(ReasonOf(error), Reason::kCannotConnect);
+  EXPECT_GT(server_.lookup_count, 1);
 }
 
 // A socket on a free port of this machine.

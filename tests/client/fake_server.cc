@@ -70,10 +70,13 @@ std::string Text(const TableUid& uid) {
 
 FakeServer::FakeServer() {
   info.set_version("0.0.9");
+  Listen();
+}
+
+void FakeServer::Listen() {
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                           &port);
+  builder.AddListeningPort(address_, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(
       static_cast<int>(kPushBytesMax + kMessageBytesSlack));
   builder.RegisterService(static_cast<v1::EmbeddingService::Service*>(this));
@@ -81,12 +84,18 @@ FakeServer::FakeServer() {
   builder.RegisterService(static_cast<v1::ServerService::Service*>(this));
   grpc::EnableDefaultHealthCheckService(true);
   server_ = builder.BuildAndStart();
+  ASSERT_NE(server_, nullptr) << "cannot listen at " << address_;
   address_ = fmt::format("127.0.0.1:{}", port);
 }
 
 FakeServer::~FakeServer() { Stop(); }
 
-void FakeServer::Stop() { server_->Shutdown(std::chrono::system_clock::now()); }
+void FakeServer::Stop() {
+  server_->Shutdown(std::chrono::system_clock::now());
+  server_->Wait();
+}
+
+void FakeServer::Restart() { Listen(); }
 
 void FakeServer::SetServing(bool serving) {
   server_->GetHealthCheckService()->SetServingStatus(serving);
@@ -153,6 +162,19 @@ grpc::Status FakeServer::ApplyGradient(grpc::ServerContext* context,
                                        v1::ApplyGradientResponse* response) {
   ++push_count;
   return Answer(on_push, *context, *request, *response);
+}
+
+grpc::Status FakeServer::OpenSession(grpc::ServerContext* context,
+                                     const v1::OpenSessionRequest* request,
+                                     v1::OpenSessionResponse* response) {
+  ++open_count;
+  return Answer(on_open, *context, *request, *response);
+}
+
+grpc::Status FakeServer::CloseSession(grpc::ServerContext* context,
+                                      const v1::CloseSessionRequest* request,
+                                      v1::CloseSessionResponse* response) {
+  return Answer(on_close, *context, *request, *response);
 }
 
 grpc::Status FakeServer::CreateTable(grpc::ServerContext* context,

@@ -57,6 +57,8 @@ class FakeServer final : private v1::EmbeddingService::Service,
   const std::string& address() const { return address_; }
   // Ends all connections at once.
   void Stop();
+  // Listens again, where it did before it was stopped.
+  void Restart();
   // What the health service says.
   void SetServing(bool serving);
   // A client that has connected; the test fails if none can.
@@ -71,6 +73,8 @@ class FakeServer final : private v1::EmbeddingService::Service,
   std::map<std::string, FakeTable, std::less<>> tables;
   Handler<v1::LookupRequest, v1::LookupResponse> on_lookup;
   Handler<v1::ApplyGradientRequest, v1::ApplyGradientResponse> on_push;
+  Handler<v1::OpenSessionRequest, v1::OpenSessionResponse> on_open;
+  Handler<v1::CloseSessionRequest, v1::CloseSessionResponse> on_close;
   Handler<v1::CreateTableRequest, v1::CreateTableResponse> on_create;
   Handler<v1::GetTableRequest, v1::GetTableResponse> on_get;
   Handler<v1::ListTablesRequest, v1::ListTablesResponse> on_list;
@@ -85,6 +89,7 @@ class FakeServer final : private v1::EmbeddingService::Service,
   std::atomic<int> lookup_count = 0;
   std::atomic<int> lookups_at_once_max = 0;
   std::atomic<int> push_count = 0;
+  std::atomic<int> open_count = 0;
 
  private:
   grpc::Status Lookup(grpc::ServerContext* context,
@@ -93,6 +98,12 @@ class FakeServer final : private v1::EmbeddingService::Service,
   grpc::Status ApplyGradient(grpc::ServerContext* context,
                              const v1::ApplyGradientRequest* request,
                              v1::ApplyGradientResponse* response) override;
+  grpc::Status OpenSession(grpc::ServerContext* context,
+                           const v1::OpenSessionRequest* request,
+                           v1::OpenSessionResponse* response) override;
+  grpc::Status CloseSession(grpc::ServerContext* context,
+                            const v1::CloseSessionRequest* request,
+                            v1::CloseSessionResponse* response) override;
   grpc::Status CreateTable(grpc::ServerContext* context,
                            const v1::CreateTableRequest* request,
                            v1::CreateTableResponse* response) override;
@@ -112,9 +123,12 @@ class FakeServer final : private v1::EmbeddingService::Service,
                              const v1::GetServerInfoRequest* request,
                              v1::GetServerInfoResponse* response) override;
 
+  // Listens at address_.
+  void Listen();
+
   std::atomic<int> lookups_now_ = 0;
   std::unique_ptr<grpc::Server> server_;
-  std::string address_;
+  std::string address_ = "127.0.0.1:0";
 };
 
 }  // namespace quire::testing

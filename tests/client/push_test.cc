@@ -44,8 +44,9 @@ class PushTest : public ::testing::Test {
     };
   }
 
-  FakeServer server_;
   v1::ApplyGradientRequest received_;
+  // Last: it stops before what it writes to goes.
+  FakeServer server_;
 };
 
 TEST_F(PushTest, ArrivesAsItWasGiven) {
@@ -68,12 +69,12 @@ TEST_F(PushTest, ArrivesAsItWasGiven) {
   const auto pushed = client->ApplyGradient(items);
 
   ASSERT_TRUE(pushed.ok()) << pushed.status();
-  ASSERT_EQ(pushed->size(), 2u);
-  EXPECT_EQ((*pushed)[0].uid, UidOf(3));
-  EXPECT_EQ((*pushed)[0].rows_changed, 3);
-  EXPECT_EQ((*pushed)[0].padding_dropped, 2);
-  EXPECT_EQ((*pushed)[0].rows_skipped, 1);
-  EXPECT_EQ((*pushed)[0].step, 8);
+  ASSERT_EQ(pushed->tables.size(), 2u);
+  EXPECT_EQ(pushed->tables[0].uid, UidOf(3));
+  EXPECT_EQ(pushed->tables[0].rows_changed, 3);
+  EXPECT_EQ(pushed->tables[0].padding_dropped, 2);
+  EXPECT_EQ(pushed->tables[0].rows_skipped, 1);
+  EXPECT_EQ(pushed->tables[0].step, 8);
   const v1::TableGradient& words = received_.tables(0);
   EXPECT_EQ(words.table().name(), "words");
   EXPECT_EQ(words.table().uid(), testing::Text(UidOf(4)));
@@ -113,7 +114,7 @@ TEST_F(PushTest, BagsArriveAsTheyWereGiven) {
   const auto pushed = client->ApplyGradient({&item, 1});
 
   ASSERT_TRUE(pushed.ok()) << pushed.status();
-  EXPECT_THAT((*pushed)[0].weight_gradients, ElementsAre(0.5f, -1.0f));
+  EXPECT_THAT(pushed->tables[0].weight_gradients, ElementsAre(0.5f, -1.0f));
   const v1::TableGradient& words = received_.tables(0);
   EXPECT_EQ(words.bags().pooling(), v1::Bags::POOLING_SUM);
   EXPECT_THAT(words.bags().offsets(), ElementsAre(0, 1, 1));

@@ -147,6 +147,8 @@ class ImportTest : public TablesTest {
       return status;
     };
   }
+  // A dropped import may still be being read into imported_.
+  ~ImportTest() override { server_.Stop(); }
 
   v1::TableSpec spec_;
   Imported imported_;

@@ -180,8 +180,9 @@ TEST_F(ClientBagsTest, WeightsHaveGradientsOfTheirOwn) {
 
   ASSERT_TRUE(pushed.ok()) << pushed.status();
   // The bag's gradient, a quarter of it, times rows of (3, 3).
-  EXPECT_THAT((*pushed)[0].weight_gradients, ElementsAre(2.25, 2.25, 22.5));
-  EXPECT_EQ((*pushed)[0].rows_changed, 2);
+  EXPECT_THAT(pushed->tables[0].weight_gradients,
+              ElementsAre(2.25, 2.25, 22.5));
+  EXPECT_EQ(pushed->tables[0].rows_changed, 2);
   EXPECT_THAT(RowsOf("t", {1, 2}),
               ElementsAre(3 - 0.25f * (0.5f * 1 + 4 * 10),
                           3 - 0.25f * (0.5f * 2 + 4 * 20), 3 - 0.25f * 2 * 1,

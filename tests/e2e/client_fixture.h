@@ -86,9 +86,11 @@ class ClientTest : public ::testing::Test {
   }
 
   // One push of the same number for every element of rows.
-  static absl::StatusOr<std::vector<PushedTable>> PushFlat(
-      Client& client, const std::string& table, std::vector<int64_t> ids,
-      int64_t dim, float value, std::optional<TableUid> uid = {}) {
+  static absl::StatusOr<Pushed> PushFlat(Client& client,
+                                         const std::string& table,
+                                         std::vector<int64_t> ids, int64_t dim,
+                                         float value,
+                                         std::optional<TableUid> uid = {}) {
     const std::vector<float> gradient(ids.size() * static_cast<size_t>(dim),
                                       value);
     const GradientItem item{.table = table,

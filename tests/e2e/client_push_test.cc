@@ -38,9 +38,9 @@ TEST_F(ClientPushTest, SeveralTablesAreOneStepOfEach) {
   const auto pushed = client_->ApplyGradient(items);
 
   ASSERT_TRUE(pushed.ok()) << pushed.status();
-  EXPECT_EQ((*pushed)[0].step, 1);
-  EXPECT_EQ((*pushed)[1].step, 1);
-  EXPECT_EQ((*pushed)[0].rows_changed, 2);
+  EXPECT_EQ(pushed->tables[0].step, 1);
+  EXPECT_EQ(pushed->tables[1].step, 1);
+  EXPECT_EQ(pushed->tables[0].rows_changed, 2);
   EXPECT_THAT(client_->Lookup("a", ids, Shape{3})->values,
               ::testing::ElementsAre(-4, -6, -10, -20, -4, -6));
   EXPECT_THAT(client_->Lookup("b", ids, Shape{3})->values,
@@ -63,11 +63,11 @@ TEST_F(ClientPushTest, ManyOfManyThreadsAreEachOneStep) {
                               .ids = ids,
                               .gradient = gradient,
                               .learning_rate = {}};
-      client_->ApplyGradientAsync(
-          {&item, 1}, {}, [&](absl::StatusOr<std::vector<PushedTable>> pushed) {
-            failed += pushed.ok() ? 0 : 1;
-            done.count_down();
-          });
+      client_->ApplyGradientAsync({&item, 1}, {},
+                                  [&](absl::StatusOr<Pushed> pushed) {
+                                    failed += pushed.ok() ? 0 : 1;
+                                    done.count_down();
+                                  });
       failed += PushFlat(*client_, "t", {4}, 8, -1).ok() ? 0 : 1;
     }
   });
@@ -189,9 +189,9 @@ TEST_F(LargePushTest, ItsDuplicatesAreSummedInRequestOrderAsTheServerSums) {
 
       ASSERT_TRUE(pushed.ok()) << pushed.status();
       ASSERT_TRUE(twin.ok()) << twin.status();
-      EXPECT_EQ((*pushed)[0].step, step);
-      EXPECT_EQ((*twin)[0].step, step);
-      EXPECT_EQ((*pushed)[0].rows_changed, (*twin)[0].rows_changed);
+      EXPECT_EQ(pushed->tables[0].step, step);
+      EXPECT_EQ(twin->tables[0].step, step);
+      EXPECT_EQ(pushed->tables[0].rows_changed, twin->tables[0].rows_changed);
       EXPECT_EQ(Rows(*client_, optimizer), Rows(*roomy_client_, optimizer));
     }
   }

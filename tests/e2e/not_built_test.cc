@@ -274,7 +274,8 @@ TEST_F(NotBuiltTest, EveryFieldOfAPushIsBuiltOrRefusedByName) {
               "duplicates_summed"},
              Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",
                             "offsets", "weights", "winners"})}));
-  built.insert("min_durability=1");
+  built.insert({"min_durability=1", "push_id", "push_id.session_id",
+                "push_id.sequence"});
   Probes("EmbeddingService/ApplyGradient", push, built);
 }
 
@@ -336,7 +337,7 @@ TEST_F(NotBuiltTest, ASpecificationIsImportedAsItIsCreated) {
 TEST_F(NotBuiltTest, EveryFieldOfTheOtherRequestsIsBuiltOrRefusedByName) {
   Probes("TableService/GetTable", OfTable<v1::GetTableRequest>(), kRef);
   Probes("TableService/AlterTable", OfTable<v1::AlterTableRequest>(),
-         Union({kRef, {"learning_rate", "frozen"}}));
+         Union({kRef, {"learning_rate", "frozen", "default_durability=1"}}));
   Probes("TableService/DropTable", v1::DropTableRequest(), kRef);
   Probes("TableService/ReadRows", OfTable<v1::ReadRowsRequest>(),
          Union({kRef, kIds, {"values"}}));

@@ -81,7 +81,8 @@ TEST_F(HealthTest, WatchersAreToldAndLetGoWhenTheServerStops) {
   EXPECT_EQ(service.Next(), HealthCheckResponse::SERVING);
   EXPECT_EQ(unknown.Next(), HealthCheckResponse::SERVICE_UNKNOWN);
 
-  std::jthread stopper([&] { server_->Stop(absl::Seconds(60)); });
+  std::jthread stopper(
+      [&] { EXPECT_TRUE(server_->Stop(absl::Seconds(60)).ok()); });
 
   EXPECT_EQ(server.Next(), HealthCheckResponse::NOT_SERVING);
   EXPECT_EQ(service.Next(), HealthCheckResponse::NOT_SERVING);
@@ -104,7 +105,7 @@ TEST_F(HealthTest, AWatcherMayGoAtAnyTime) {
   }
 
   // Nobody is left to wait for.
-  server_->Stop(absl::Seconds(60));
+  EXPECT_TRUE(server_->Stop(absl::Seconds(60)).ok());
 }
 
 // Both versions of the protocol are the same but for the name.

@@ -24,10 +24,10 @@ def generate_stubs(out, *proto_dirs):
 
 
 @contextlib.contextmanager
-def server(binary, *flags):
+def server(binary, *flags, env=None, ends_with=0):
     """A real server on a free port: yields (process, address, log file).
 
-    Ends it, if the test has not, and insists that it ends well.
+    Ends it, if the test has not, and insists on how it ends.
     """
     with tempfile.TemporaryDirectory() as directory:
         port_file = pathlib.Path(directory, "port")
@@ -35,7 +35,7 @@ def server(binary, *flags):
         with log.open("w") as stderr:
             process = subprocess.Popen(
                 [binary, "--listen", "127.0.0.1:0", "--port-file",
-                 str(port_file), *flags], stderr=stderr)
+                 str(port_file), *flags], stderr=stderr, env=env)
         try:
             for _ in range(200):
                 if port_file.exists():
@@ -47,7 +47,7 @@ def server(binary, *flags):
             yield process, f"127.0.0.1:{port}", log
             process.terminate()
             code = process.wait(timeout=60)
-            assert code == 0, f"the server ended with {code}"
+            assert code == ends_with, f"the server ended with {code}"
         finally:
             process.kill()
             process.wait()

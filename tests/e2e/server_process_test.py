@@ -6,6 +6,7 @@ Usage: server_process_test.py SERVER PROTO_DIR
 """
 
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -205,6 +206,36 @@ def sigterm_lets_the_call_in_flight_finish(binary):
         assert log.read_text().rstrip().endswith("stopped"), log.read_text()
 
 
+def a_sigterm_while_it_recovers_ends_it_well(binary):
+    import grpc
+    from quire.v1 import admin_pb2, admin_pb2_grpc
+    with tempfile.TemporaryDirectory() as directory:
+        flags = ["--data-dir", directory, "--memory-limit", "512MiB"]
+        with quire_process.server(binary, *flags) as (_, address, _):
+            channel = grpc.insecure_channel(address)
+            create(channel, "large", 300_000, 128)
+            channel.close()
+        # As soon as it says that it recovers: which it then mostly still does.
+        process = subprocess.Popen(
+            [binary, "--listen", "127.0.0.1:0", *flags],
+            stderr=subprocess.PIPE, text=True)
+        try:
+            log = process.stderr.readline()
+            assert "listening on 127.0.0.1:" in log, log
+            process.terminate()
+            log += process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+        assert process.returncode == 0, log
+        assert log.rstrip().endswith("stopped"), log
+        with quire_process.server(binary, *flags) as (_, address, _):
+            channel = grpc.insecure_channel(address)
+            tables = admin_pb2_grpc.TableServiceStub(channel).ListTables(
+                admin_pb2.ListTablesRequest()).tables
+            assert [t.spec.name for t in tables] == ["large"], tables
+            channel.close()
+
+
 def main():
     binary, proto_dir = sys.argv[1:]
     with tempfile.TemporaryDirectory() as stubs:
@@ -213,7 +244,8 @@ def main():
                 health_is_served_for_the_server_and_each_service,
                 reflection_lists_and_describes_the_services,
                 what_libraries_log_are_lines_of_the_servers_log,
-                sigterm_lets_the_call_in_flight_finish]:
+                sigterm_lets_the_call_in_flight_finish,
+                a_sigterm_while_it_recovers_ends_it_well]:
             start = time.monotonic()
             test(binary)
             print(f"{test.__name__.replace('_', ' ')}: "

@@ -104,7 +104,7 @@ TEST_F(ServerTest, StopEndsAnIdleStreamAndRefusesNewCalls) {
   ASSERT_TRUE(stream->Write(request));
   ASSERT_TRUE(stream->Read(&response));
 
-  server_->Stop(absl::Seconds(30));
+  EXPECT_TRUE(server_->Stop(absl::Seconds(30)).ok());
 
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_FALSE(stream->Finish().ok());

@@ -52,16 +52,25 @@ v1::TableSpec Spec(const std::string& name, int64_t rows, int64_t dim) {
   return spec;
 }
 
-void ServiceTest::SetUp() {
+void ServiceTest::StartServer(const std::string& data_dir) {
   // gRPC that shuts down between tests may wait ten seconds for a thread that
   // polls after a large send: keep it up.
   static const bool kept_up [[maybe_unused]] = (grpc_init(), true);
-  auto server = Server::Start({.listen = "127.0.0.1:0",
-                               .table_bytes_max = kTableBytes,
-                               .inflight_bytes_max = 256 << 20,
-                               .push_bytes_max = kPushBytes});
+  auto server = Server::Start(Options(data_dir));
   ASSERT_TRUE(server.ok()) << server.status();
-  server_ = *std::move(server);
+  Use(*std::move(server));
+}
+
+ServerOptions ServiceTest::Options(const std::string& data_dir) {
+  return {.listen = "127.0.0.1:0",
+          .table_bytes_max = kTableBytes,
+          .inflight_bytes_max = 256 << 20,
+          .push_bytes_max = kPushBytes,
+          .data_dir = data_dir};
+}
+
+void ServiceTest::Use(std::unique_ptr<Server> server) {
+  server_ = std::move(server);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   channel_ = grpc::CreateCustomChannel(

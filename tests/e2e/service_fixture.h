@@ -70,7 +70,12 @@ class ServiceTest : public ::testing::Test {
   static constexpr int64_t kPushBytes = 1 << 20;
   static constexpr int64_t kTableBytes = 256 << 20;
 
-  void SetUp() override;
+  void SetUp() override { StartServer(""); }
+  // Starts a server, and the stubs; with a data directory, or none.
+  void StartServer(const std::string& data_dir);
+  static ServerOptions Options(const std::string& data_dir);
+  // Takes a server, and makes the stubs.
+  void Use(std::unique_ptr<Server> server);
 
   grpc::Status Create(const v1::TableSpec& spec);
   grpc::Status Create(const std::string& name, int64_t rows, int64_t dim) {

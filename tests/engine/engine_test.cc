@@ -250,12 +250,37 @@ TEST_F(EngineTest, ARefusedPushChangesNothing) {
   // Each is finite, their sum is not.
   gradient = {3e38f, 0, 3e38f, 0};
   EXPECT_EQ(ReasonOf(Push(table, {1, 1}, gradient)), Reason::kNonFinite);
-  ASSERT_TRUE(engine_.AlterTable(*table, {}, true).ok());
+  ASSERT_TRUE(engine_.AlterTable(*table, {.frozen = true}).ok());
   EXPECT_EQ(ReasonOf(Push(table, {1}, std::vector<float>(2))),
             Reason::kTableFrozen);
 
   EXPECT_EQ(All(table), before);
   EXPECT_EQ(engine_.Describe(*table).step(), 0);
+}
+
+TEST_F(EngineTest, APushIsAllOrNothing) {
+  const TableHandle good = Make(Spec("good", 10, 2));
+  const TableHandle bad = Make(Spec("bad", 10, 2));
+  const std::vector<float> before = All(good);
+  const std::vector<int64_t> ids = {1};
+  const std::vector<float> finite = {1, 2};
+  const std::vector<float> infinite = {1,
+                                       std::numeric_limits<float>::infinity()};
+  const Bytes finite_bytes = std::as_bytes(std::span(finite));
+  const Bytes infinite_bytes = std::as_bytes(std::span(infinite));
+
+  const absl::Status refused =
+      engine_
+          .ApplyGradient(std::vector<PushPart>{
+              {.table = good, .ids = ids, .gradient = ByteRange(finite_bytes)},
+              {.table = bad,
+               .ids = ids,
+               .gradient = ByteRange(infinite_bytes)}})
+          .status();
+  EXPECT_EQ(ReasonOf(refused), Reason::kNonFinite);
+  EXPECT_EQ(FieldOf(refused), "tables[1].gradient");
+  EXPECT_EQ(All(good), before);
+  EXPECT_EQ(engine_.Describe(*good).step(), 0);
 }
 
 TEST_F(EngineTest, ATableNamedTwiceIsOneTable) {
@@ -319,7 +344,9 @@ TEST_F(EngineTest, ConcurrentPushesLoseNothing) {
 
 // Every column of a row is equal at any moment, or a reader saw a torn row.
 TEST_F(EngineTest, NoReaderSeesATornRow) {
-  v1::TableSpec spec = Spec("t", 8, 100);
+  // Long rows: a reader is nearly always in one that is being written.
+  constexpr int64_t kDim = 2048;
+  v1::TableSpec spec = Spec("t", 8, kDim);
   spec.mutable_initializer()->mutable_zeros();
   spec.mutable_optimizer()->set_learning_rate(1.0);
   const TableHandle table = Make(spec);
@@ -328,7 +355,7 @@ TEST_F(EngineTest, NoReaderSeesATornRow) {
   for (int t = 0; t < 2; ++t) {
     writers.emplace_back([&, t] {
       std::vector<int64_t> ids = {0, 1, 2, 3, 4, 5, 6, 7};
-      const std::vector<float> gradient(800, t == 0 ? 1.0f : -3.0f);
+      const std::vector<float> gradient(8 * kDim, t == 0 ? 1.0f : -3.0f);
       while (!stop.load()) {
         ASSERT_TRUE(Push(table, ids, gradient).ok());
       }
@@ -336,10 +363,10 @@ TEST_F(EngineTest, NoReaderSeesATornRow) {
   }
 
   int64_t torn = 0;
-  for (int round = 0; round < 3000; ++round) {
+  for (int round = 0; round < 4000; ++round) {
     const std::vector<float> rows = All(table);
     for (size_t i = 0; i < rows.size(); ++i) {
-      torn += rows[i] != rows[i / 100 * 100] ? 1 : 0;
+      torn += rows[i] != rows[i / kDim * kDim] ? 1 : 0;
     }
   }
   stop = true;

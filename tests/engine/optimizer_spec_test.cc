@@ -281,7 +281,7 @@ TEST(OptimizerSpecTest, OnlyADampeningAndAPowerMayBeNegative) {
     }
     message.GetReflection()->SetDouble(&message, &field, -0.5);
     if (field.name() == "dampening" || field.name() == "learning_rate_power") {
-      EXPECT_TRUE(Normalize(spec).ok()) << path;
+      EXPECT_TRUE(Normalize(spec, false).ok()) << path;
     } else {
       ExpectRefused(spec, Reason::kBadValue, path,
                     fmt::format("{} is -0.5; it must be ", path));
@@ -384,8 +384,8 @@ INSTANTIATE_TEST_SUITE_P(
 class OptimizerEdgeTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(OptimizerEdgeTest, WhatTorchAndTheOthersTakeIsTaken) {
-  EXPECT_TRUE(Normalize(SpecWithOptimizer(GetParam())).ok())
-      << Normalize(SpecWithOptimizer(GetParam())).status();
+  EXPECT_TRUE(Normalize(SpecWithOptimizer(GetParam()), false).ok())
+      << Normalize(SpecWithOptimizer(GetParam()), false).status();
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -404,7 +404,7 @@ class ScopeTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ScopeTest, AllIsRefusedTogetherWithMaxNorm) {
   v1::TableSpec spec = SpecWithOptimizer(GetParam() + " { scope: SCOPE_ALL }");
-  EXPECT_TRUE(Normalize(spec).ok());
+  EXPECT_TRUE(Normalize(spec, false).ok());
 
   spec.set_max_norm(2);
   ExpectRefused(spec, Reason::kBadValue,

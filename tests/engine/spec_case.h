@@ -34,7 +34,7 @@ inline v1::TableSpec SpecWithOptimizer(const std::string& text) {
 }
 
 inline v1::TableSpec Normalized(const v1::TableSpec& spec) {
-  const absl::StatusOr<v1::TableSpec> full = Normalize(spec);
+  const absl::StatusOr<v1::TableSpec> full = Normalize(spec, false);
   EXPECT_TRUE(full.ok()) << full.status() << spec.ShortDebugString();
   return full.value_or(v1::TableSpec());
 }
@@ -43,7 +43,7 @@ inline void ExpectRefused(const v1::TableSpec& spec, Reason reason,
                           const std::string& field,
                           const std::string& sentence) {
   SCOPED_TRACE(spec.ShortDebugString());
-  const absl::Status status = Normalize(spec).status();
+  const absl::Status status = Normalize(spec, false).status();
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(ReasonOf(status), reason) << status;
   EXPECT_EQ(FieldOf(status), field) << status;

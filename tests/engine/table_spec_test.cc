@@ -191,11 +191,43 @@ TEST(TableSpecTest, WhatIsNotBuiltIsRefusedByName) {
   const std::pair<std::string, std::string> cases[] = {
       {"kind: TABLE_KIND_HASHED", "spec.kind"},
       {"storage_dtype: ELEMENT_TYPE_FLOAT16", "spec.storage_dtype"},
-      {"storage_dtype: ELEMENT_TYPE_BFLOAT16", "spec.storage_dtype"},
-      {"persistence: PERSISTENCE_LOGGED", "spec.persistence"},
-      {"default_durability: DURABILITY_SYNCED", "spec.default_durability"}};
+      {"storage_dtype: ELEMENT_TYPE_BFLOAT16", "spec.storage_dtype"}};
   for (const auto& [text, field] : cases) {
     ExpectRefused(Spec(text), Reason::kNotBuilt, field, "is not built yet");
+  }
+}
+
+TEST(TableSpecTest, ATableIsLoggedWhereThereIsALog) {
+  const auto normalized = [](const std::string& text, bool has_log) {
+    const absl::StatusOr<v1::TableSpec> full = Normalize(Spec(text), has_log);
+    EXPECT_TRUE(full.ok()) << full.status();
+    return std::pair(full->persistence(), full->default_durability());
+  };
+  const auto memory = std::pair(v1::PERSISTENCE_MEMORY, v1::DURABILITY_MEMORY);
+  EXPECT_EQ(normalized("", false), memory);
+  EXPECT_EQ(normalized("persistence: PERSISTENCE_MEMORY", true), memory);
+  EXPECT_EQ(normalized("", true),
+            std::pair(v1::PERSISTENCE_LOGGED, v1::DURABILITY_WRITTEN));
+  EXPECT_EQ(normalized("default_durability: DURABILITY_SYNCED", true),
+            std::pair(v1::PERSISTENCE_LOGGED, v1::DURABILITY_SYNCED));
+}
+
+TEST(TableSpecTest, ADurabilityThatATableDoesNotReachIsRefused) {
+  const std::tuple<std::string, bool, std::string> cases[] = {
+      {"persistence: PERSISTENCE_LOGGED", false, "spec.persistence"},
+      {"default_durability: DURABILITY_WRITTEN", false,
+       "spec.default_durability"},
+      {"default_durability: DURABILITY_MEMORY", true,
+       "spec.default_durability"},
+      {"default_durability: DURABILITY_REPLICATED", true,
+       "spec.default_durability"},
+      {"persistence: PERSISTENCE_MEMORY default_durability: "
+       "DURABILITY_SYNCED",
+       true, "spec.default_durability"}};
+  for (const auto& [text, has_log, field] : cases) {
+    const absl::Status refused = Normalize(Spec(text), has_log).status();
+    EXPECT_EQ(ReasonOf(refused), Reason::kUnsupportedDurability) << refused;
+    EXPECT_EQ(FieldOf(refused), field) << refused;
   }
 }
 

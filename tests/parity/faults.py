@@ -8,10 +8,15 @@ it, and each group must fail; against a server that makes none, each must hold.
 import os
 import pathlib
 import re
+import sys
 import types
 
 from case import GROUPS
 from connection import Connection, quire_process
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS / "mutants"))
+from mutants_test import MUTANTS  # noqa: E402: the others that are planted
 
 CASES = 60
 
@@ -47,7 +52,7 @@ FAULTS = {
 
 def planted():
     """The names that the server's sources know."""
-    source = pathlib.Path(__file__).resolve().parents[2] / "src"
+    source = TESTS.parent / "src"
     return {name for path in source.rglob("*.cc") for name in re.findall(
         r'QUIRE_FAULT\(\s*"([a-z_]+)"', path.read_text())}
 
@@ -74,9 +79,9 @@ def _verdicts(fault, groups, options, run_group):
 def all_are_caught(options, run_group):
     """Runs every mistake against its groups; whether each was seen."""
     good = True
-    if planted() != set(FAULTS):
-        print("the sources plant other mistakes than this list names: "
-              f"{sorted(planted() ^ set(FAULTS))}")
+    if planted() != {*FAULTS, *MUTANTS}:
+        print("the sources plant other mistakes than the lists name: "
+              f"{sorted(planted() ^ {*FAULTS, *MUTANTS})}")
         good = False
     names = options.fault or list(FAULTS)
     options = types.SimpleNamespace(

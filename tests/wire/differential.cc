@@ -49,6 +49,11 @@ std::string Describe(const Draft& draft) {
       fmt::format("request_id {} max_response_bytes {} min_durability {}\n",
                   Describe(draft.request_id),
                   Describe(draft.max_response_bytes), draft.min_durability);
+  if (draft.push_id) {
+    text += fmt::format("session {} sequence {}\n",
+                        Hex(ToString(draft.push_id->session)),
+                        draft.push_id->sequence);
+  }
   for (const TableDraft& table : draft.tables) {
     text +=
         fmt::format("name {} uid {} learning_rate {} ids {} {} values {} {}\n",

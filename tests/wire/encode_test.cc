@@ -158,6 +158,8 @@ std::string Ours(v1::LookupRequest& message, RequestId request_id) {
 }
 
 std::string Ours(v1::ApplyGradientRequest& message, RequestId request_id) {
+  // Is written apart: EncodePushId.
+  message.clear_push_id();
   Offsets kept;
   const auto entries = EntriesOf<GradientEntry>(message, kept);
   const MessageLayout layout =
@@ -237,6 +239,31 @@ TYPED_TEST(EncodeTest, WritesWhatTheGeneratedCodeWouldOnStreams) {
 
     ASSERT_EQ(ours, Serialise(stream)) << stream.DebugString();
   }
+}
+
+// Numbers of every length, and the longest.
+TEST(EncodePushIdTest, InFrontOfAPushItIsWhatTheGeneratedCodeWouldWrite) {
+  Random random(Seed());
+  for (int i = 0; i < 3000; ++i) {
+    auto message =
+        RandomMessage<v1::ApplyGradientRequest>(random, Legality::kLegal);
+    message.clear_push_id();
+    std::string session_id(random.OneIn(8) ? 0 : 16, ' ');
+    std::ranges::generate(session_id,
+                          [&] { return static_cast<char>(random.Bits()); });
+    const uint64_t sequence =
+        random.OneIn(8) ? 0 : ~uint64_t{0} >> random.Index(64);
+
+    const std::string push_id = EncodePushId(session_id, sequence);
+
+    EXPECT_LE(std::ssize(push_id), kPushIdBytesMax);
+    const std::string ours = push_id + Ours(message, std::nullopt);
+    message.mutable_push_id()->set_session_id(session_id);
+    message.mutable_push_id()->set_sequence(sequence);
+    ASSERT_EQ(ours, Serialise(message)) << message.DebugString();
+  }
+  EXPECT_EQ(std::ssize(EncodePushId(std::string(16, 's'), ~uint64_t{0})),
+            kPushIdBytesMax);
 }
 
 TEST(MessageLayoutTest, GradientsMayBeWrittenLater) {

@@ -267,8 +267,16 @@ void Fill(Random& random, Legality legality,
   if (random.OneIn(8)) {
     message.set_min_durability(static_cast<v1::Durability>(random.Bits()));
   }
+  if (random.OneIn(2)) {
+    v1::PushId& id = *message.mutable_push_id();
+    id.set_session_id(std::string(16, static_cast<char>(random.Bits())));
+    id.set_sequence(1 + (random.Bits() >> random.Between(1, 63)));
+  }
   if (Misbehave(random, legality)) {
-    message.mutable_push_id()->set_sequence(1);
+    message.mutable_push_id()->set_session_id("too short");
+  }
+  if (Misbehave(random, legality)) {
+    message.mutable_push_id()->set_sequence(0);
   }
   FillTables(random, legality, message);
 }

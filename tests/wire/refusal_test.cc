@@ -256,11 +256,16 @@ TEST_F(GradientRefusalTest, ATensorSaysOneThing) {
                 "ELEMENT_TYPE_FLOAT32");
 }
 
-TEST_F(GradientRefusalTest, FieldsThatAreNotBuiltAreNamed) {
-  v1::ApplyGradientRequest known = message_;
-  known.mutable_push_id();
-  ExpectError(Parse(known), Reason::kNotBuilt, "push_id",
-              "this version has no pushes with an identity");
+TEST_F(GradientRefusalTest, APushIsNamedWholeOrNotAtAll) {
+  v1::ApplyGradientRequest named = message_;
+  named.mutable_push_id()->set_sequence(7);
+  ExpectError(Parse(named), Reason::kBadValue, "push_id.session_id",
+              "a session's id has 16 bytes, but this one has 0");
+  named.mutable_push_id()->set_session_id("sixteen bytes it");
+  EXPECT_EQ(Parse(named), absl::OkStatus());
+  named.mutable_push_id()->set_sequence(0);
+  ExpectError(Parse(named), Reason::kBadValue, "push_id.sequence",
+              "pushes of a session count from 1");
 }
 
 TEST(MalformedTest, WhatIsNoMessageIsSaidToBeNone) {

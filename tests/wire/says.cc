@@ -137,6 +137,13 @@ void ExpectSays(const ApplyGradientRequest& parsed,
                 const v1::ApplyGradientRequest& message) {
   ExpectTablesAndIds(parsed, message);
   EXPECT_EQ(parsed.min_durability, message.min_durability());
+  EXPECT_EQ(parsed.name.has_value(), message.has_push_id());
+  if (parsed.name) {
+    EXPECT_EQ(std::string(parsed.name->session.bytes.begin(),
+                          parsed.name->session.bytes.end()),
+              message.push_id().session_id());
+    EXPECT_EQ(parsed.name->sequence, message.push_id().sequence());
+  }
   for (int i = 0; i < message.tables_size(); ++i) {
     const TableGradient& table = parsed.tables.at(static_cast<size_t>(i));
     const v1::TableGradient& expected = message.tables(i);

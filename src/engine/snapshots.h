@@ -1,0 +1,183 @@
+// Snapshots of an engine that serves: made when asked for, and by themselves
+// before the log grows long.
+//
+//   image      catalog, settings, steps and sessions as of one LSN, S
+//   chunks     about a megabyte of rows each, copied between two changes, when
+//              all changes up to S are in them; each with the LSN of the last
+//              change that is. Those that were never written are left out
+//   log sync   what is in a chunk is in the log, also after a power cut
+//   manifest   the image; with it the snapshot counts
+//
+// Of MEMORY tables, which have no records, it has the catalog only; their rows
+// are saved beside it: engine/memory_saves.h.
+//
+// A start loads the chunks and replays the log from S on; a row takes only the
+// changes that its chunk does not have. Nobody waits for a snapshot but those
+// who write to the shard whose chunk is being copied.
+//
+// Thread safety: all functions may be called from any thread.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "engine/data_directory.h"
+#include "engine/memory_saves.h"
+#include "engine/sequencer.h"
+#include "journal/log.h"
+#include "journal/snapshot_writer.h"
+#include "quire/storage/v1/storage.pb.h"
+
+namespace quire {
+
+struct SnapshotPolicy {
+  // One is made when the log since the last is longer than this and than the
+  // tables are large; sooner if the log's own bound asks for it: LogOptions.
+  int64_t log_bytes_max = int64_t{4} << 30;
+  // One is made, too, when there have been changes for so long.
+  std::chrono::seconds interval{600};
+  // Bytes a second that one writes: the disk is the log's as well. 0: no bound.
+  int64_t rate_bytes = 400'000'000;
+  // How many are kept, 1 or more. The log is kept from the oldest on: so far
+  // back a table can be rewound. When the log is full, from the newest on,
+  // which alone is kept then.
+  int keep = 2;
+};
+
+class Snapshots {
+ public:
+  // What the start has found.
+  struct Recovered {
+    // Of the snapshot that was loaded; 0: there was none.
+    uint64_t newest_lsn = 0;
+    int64_t newest_bytes = 0;
+    // Of the log since.
+    int64_t log_bytes = 0;
+    // See MemorySaves.
+    uint64_t memory_number = 0;
+  };
+  // All outlive it.
+  Snapshots(Sequencer& sequencer, DataDirectory& directory, journal::Log& log,
+            MemoryBudget& tables, const Recovered& recovered,
+            const SnapshotPolicy& policy);
+  // Gives up one that is being made.
+  ~Snapshots();
+  Snapshots(const Snapshots&) = delete;
+  Snapshots& operator=(const Snapshots&) = delete;
+
+  // Makes one, after any that is being made, and saves MEMORY tables; returns
+  // its LSN. Without a change since the last, that is the snapshot.
+  absl::StatusOr<uint64_t> Make();
+
+  // Makes no more, and gives up what is being made; then saves MEMORY tables if
+  // that is done by `deadline`: STOPPING otherwise.
+  absl::Status EndWithSave(std::chrono::steady_clock::time_point deadline);
+
+  // Of the newest; 0 if there is none.
+  uint64_t newest_lsn() const;
+  int64_t newest_bytes() const;
+  // Of records since it.
+  int64_t log_bytes_since() const;
+
+  // While it lives no snapshot is removed, and no part of the log: for whoever
+  // reads them beside the server. What was to be removed meanwhile goes soon
+  // after. The snapshots outlive it.
+  class Hold;
+
+  const SnapshotPolicy& policy() const { return policy_; }
+
+ private:
+  void Run();
+  // Nothing is made any more, and what is being made is given up.
+  void Stop();
+  bool is_stopping() const;
+  bool IsDue() const;
+  // Those and what follows are thread_'s alone.
+  absl::StatusOr<uint64_t> MakeAll();
+  absl::StatusOr<uint64_t> MakeOne();
+  absl::Status Write(const Sequencer::Image& image,
+                     journal::SnapshotWriter& writer);
+  // Rows that were ever changed, and labels; returns how many chunks.
+  absl::StatusOr<int64_t> WriteTable(uint32_t stream,
+                                     const Sequencer::Image::OfTable& table,
+                                     uint64_t image_lsn,
+                                     journal::SnapshotWriter& writer);
+  // Waits until `is_so`; an error if that can no longer be.
+  template <typename Condition>
+  absl::Status WaitUntil(const Condition& is_so);
+  // Waits as long as so many bytes since `begun` want.
+  void Pace(int64_t bytes, std::chrono::steady_clock::time_point begun);
+  // A damaged one of this LSN, that a start passed over.
+  absl::Status RemoveDamaged(uint64_t lsn);
+  // So that the log shrinks.
+  absl::Status RemoveOld();
+  absl::Status RemoveAllBut(size_t count) QUIRE_REQUIRES(removing_);
+  // What a hold has put off.
+  void RemoveWhatWasHeld();
+
+  Sequencer& sequencer_;
+  DataDirectory& directory_;
+  journal::Log& log_;
+  const MemoryBudget& tables_;
+  const SnapshotPolicy policy_;
+
+  MemorySaves memory_saves_;
+
+  // Held while old ones are removed, also over waits for the disk: whoever
+  // wants a Hold waits until what is being removed is gone.
+  Mutex removing_;
+  int hold_count_ QUIRE_GUARDED_BY(removing_) = 0;
+  bool removal_is_due_ QUIRE_GUARDED_BY(removing_) = false;
+
+  mutable Mutex mutex_;
+  CondVar wanted_changed_;  // for thread_
+  CondVar made_changed_;    // for those who want one
+  bool stopping_ QUIRE_GUARDED_BY(mutex_) = false;
+  uint64_t newest_lsn_ QUIRE_GUARDED_BY(mutex_);
+  int64_t newest_bytes_ QUIRE_GUARDED_BY(mutex_);
+  // Of Log::Stats::appended_bytes, as of the newest; below 0 for what the log
+  // had since when the server started.
+  int64_t log_bytes_ QUIRE_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point made_ QUIRE_GUARDED_BY(mutex_);
+  // How often Make was called; how often it has its answer, and the last one.
+  uint64_t wanted_ QUIRE_GUARDED_BY(mutex_) = 0;
+  uint64_t answered_ QUIRE_GUARDED_BY(mutex_) = 0;
+  absl::StatusOr<uint64_t> answer_ QUIRE_GUARDED_BY(mutex_) = 0;
+
+  std::thread thread_;
+};
+
+class Snapshots::Hold {
+ public:
+  explicit Hold(Snapshots& snapshots);
+  ~Hold();
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+ private:
+  Snapshots& snapshots_;
+};
+
+// --- What chunks are of ---
+
+// The index of a chunk in its table's stream.
+inline constexpr uint64_t RowsChunk(uint32_t shard, uint32_t chunk) {
+  return uint64_t{shard} << 32 | chunk;
+}
+inline constexpr uint64_t kLabelsChunk = ~uint64_t{0};
+
+// All labels of a table, in chunks of some thousands.
+absl::Status WriteLabels(uint32_t stream, const LiveTable& table, uint64_t lsn,
+                         journal::SnapshotWriter& writer);
+
+// What a manifest says of these tables and sessions; no table has rows yet.
+storage::v1::SnapshotManifest ManifestOf(const Sequencer::Image& image,
+                                         uint64_t epoch);
+
+}  // namespace quire
