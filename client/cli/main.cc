@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
   AddImport(program);
   AddExport(program);
   AddBench(program);
+  AddSnapshotVerbs(program);
+  AddLogVerbs(program);
   AddServerVerbs(program);
   AddCompletion(program);
   return program.Main(argc, argv);

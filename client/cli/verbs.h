@@ -17,6 +17,8 @@ void AddLabelVerbs(Program& program);     // label get|set|find
 void AddImport(Program& program);         // import
 void AddExport(Program& program);         // export
 void AddBench(Program& program);          // bench
+void AddSnapshotVerbs(Program& program);  // snapshot …, backup
+void AddLogVerbs(Program& program);       // log status|verify|dump|repair
 void AddServerVerbs(Program& program);    // stats, health, version
 void AddCompletion(Program& program);     // completion bash
 
