@@ -4,8 +4,6 @@
 
 #include <utility>
 
-#include "bench/ratios/process.h"
-
 namespace quire::bench {
 namespace {
 
@@ -128,7 +126,7 @@ double ClientLoad::Pushes(std::chrono::nanoseconds duration, int in_flight) {
         duration, in_flight, [&](std::vector<float>& buffer, auto done) {
           const GradientItem push = item(buffer);
           client_.ApplyGradientAsync(
-              {&push, 1}, {}, [done = std::move(done)](const auto& pushed) {
+              {&push, 1}, push_, [done = std::move(done)](const auto& pushed) {
                 done(pushed.status());
               });
         });
@@ -136,17 +134,27 @@ double ClientLoad::Pushes(std::chrono::nanoseconds duration, int in_flight) {
   const std::vector<float> buffer(shape_.floats(), kGradient);
   return RunBlocking(duration, [&] {
     const GradientItem push = item(buffer);
-    return client_.ApplyGradient({&push, 1}).status();
+    return client_.ApplyGradient({&push, 1}, push_).status();
   });
 }
 
+std::unique_ptr<Client> Connect(const Process& server) {
+  auto client = Client::Connect({.server = server.address()});
+  if (!client.ok()) {
+    Die(fmt::format("cannot connect to the server: {}",
+                    client.status().ToString()));
+  }
+  return *std::move(client);
+}
+
 void MakeTable(Client& client, const std::string& name, int64_t dim,
-               const std::string& optimizer) {
+               const std::string& optimizer, v1::Persistence persistence) {
   v1::CreateTableRequest request;
   v1::TableSpec& spec = *request.mutable_spec();
   spec.set_name(name);
   spec.set_num_embeddings(kRows);
   spec.set_embedding_dim(dim);
+  spec.set_persistence(persistence);
   if (optimizer == "rowwise_adagrad") {
     spec.mutable_optimizer()->mutable_rowwise_adagrad();
   } else {

@@ -5,11 +5,13 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/mutex.h"
+#include "bench/ratios/process.h"
 #include "bench/ratios/workloads.h"
 #include "client/client.h"
 
@@ -21,6 +23,11 @@ class ClientLoad {
   // `client` outlives this; `table` has the shape's dim and kRows rows.
   ClientLoad(Client& client, std::string table, BatchShape shape,
              double duplicates = 0);
+
+  // Of pushes; unspecified: the table's.
+  void set_min_durability(v1::Durability durability) {
+    push_.min_durability = durability;
+  }
 
   // Lookups, pushes per second. One in flight blocks; more are asynchronous.
   double Lookups(std::chrono::nanoseconds duration, int in_flight);
@@ -37,14 +44,19 @@ class ClientLoad {
   Client& client_;
   const std::string table_;
   const BatchShape shape_;
+  PushOptions push_;
   Mutex mutex_;
   Batches batches_ QUIRE_GUARDED_BY(mutex_);
   // One for each call in flight: [ids, dim].
   std::vector<std::vector<float>> buffers_;
 };
 
+// Ends this process if nobody answers there.
+std::unique_ptr<Client> Connect(const Process& server);
+
 // Creates a table of kRows rows and waits until it serves.
 void MakeTable(Client& client, const std::string& name, int64_t dim,
-               const std::string& optimizer);
+               const std::string& optimizer,
+               v1::Persistence persistence = v1::PERSISTENCE_MEMORY);
 
 }  // namespace quire::bench

@@ -14,10 +14,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <string>
 
 #include "base/tuning.h"
+#include "bench/ratios/durable.h"
 #include "bench/ratios/in_process.h"
 #include "bench/ratios/optimizers.h"
 #include "bench/ratios/pairs.h"
@@ -32,6 +34,7 @@ struct Flags {
   int pair_count = 15;
   double pair_seconds = 0.5;
   std::string only;
+  std::string disk = "/var/tmp";
   // This program as the other end of a ceiling.
   std::string serve;
   std::string port_file;
@@ -47,7 +50,11 @@ void AddFlags(Flags& flags, CLI::App& app) {
       ->capture_default_str();
   app.add_option("--only", flags.only,
                  "measure what begins so: gather, optimizers, lookup_w1, "
-                 "lookup_w2, push, memory");
+                 "lookup_w2, push, memory, durable, recovery");
+  app.add_option("--disk", flags.disk,
+                 "where the log and snapshots of measured servers are")
+      ->check(CLI::ExistingDirectory)
+      ->capture_default_str();
   app.add_option("--serve", flags.serve)->group("");
   app.add_option("--port-file", flags.port_file)->group("");
   app.add_option("--threads", flags.thread_count)->group("");
@@ -61,6 +68,11 @@ class Report {
     return name.starts_with(only_) || only_.starts_with(name);
   }
 
+  bool WantsAnyOf(std::initializer_list<std::string_view> names) const {
+    return std::ranges::any_of(names,
+                               [this](auto name) { return Wants(name); });
+  }
+
   void Show(const std::vector<quire::bench::Measured>& results) const {
     for (const quire::bench::Measured& result : results) {
       fmt::print("{}\n{}\n", RatioLine(result), DetailLine(result));
@@ -71,6 +83,23 @@ class Report {
  private:
   const std::string only_;
 };
+
+void MeasureRemote(const quire::bench::PairPlan& plan, const Report& report,
+                   const std::string& self) {
+  quire::bench::Remote remote(self);
+  if (report.Wants("memory")) {
+    remote.ShowBytesPerRow();
+  }
+  if (report.Wants("lookup_w1")) {
+    report.Show(remote.LookupsOfTcp(plan));
+  }
+  if (report.Wants("lookup_w2")) {
+    report.Show(remote.LookupsOfEmptyMethod(plan));
+  }
+  if (report.Wants("push")) {
+    report.Show(remote.PushesOfTcp(plan));
+  }
+}
 
 void Measure(const Flags& flags, const std::string& self) {
   const quire::bench::PairPlan plan = {
@@ -88,18 +117,26 @@ void Measure(const Flags& flags, const std::string& self) {
       report.Show(MeasureOptimizer(optimizer, plan));
     }
   }
-  quire::bench::Remote remote(self);
-  if (report.Wants("memory")) {
-    remote.ShowBytesPerRow();
+  if (report.WantsAnyOf({"memory", "lookup_w1", "lookup_w2", "push"})) {
+    MeasureRemote(plan, report, self);
   }
-  if (report.Wants("lookup_w1")) {
-    report.Show(remote.LookupsOfTcp(plan));
+  if (report.Wants("durable")) {
+    quire::bench::Durable durable(self, flags.disk);
+    if (report.Wants("durable_written")) {
+      report.Show(durable.WrittenPushes(plan));
+    }
+    if (report.Wants("durable_synced")) {
+      report.Show(durable.SyncedPushes(plan));
+    }
+    if (report.Wants("durable_beside")) {
+      report.Show(durable.WrittenBesideSynced(plan));
+    }
+    if (report.Wants("durable_snapshots")) {
+      report.Show(durable.LatencyDuringSnapshots(plan));
+    }
   }
-  if (report.Wants("lookup_w2")) {
-    report.Show(remote.LookupsOfEmptyMethod(plan));
-  }
-  if (report.Wants("push")) {
-    report.Show(remote.PushesOfTcp(plan));
+  if (report.Wants("recovery")) {
+    quire::bench::ShowRecovery(flags.disk);
   }
 }
 

@@ -71,11 +71,14 @@ std::string RatioLine(const Measured& measured) {
 
 std::string DetailLine(const Measured& measured) {
   const Figure& figure = measured.figure;
-  const std::string gate =
-      figure.gate == 0
-          ? ""
-          : fmt::format("; {:.2f} is asked for{}", figure.gate,
-                        measured.ratio.median < figure.gate ? ": SHORT" : "");
+  std::string gate;
+  if (figure.gate != 0) {
+    gate = fmt::format("; {:.2f} is asked for{}", figure.gate,
+                       measured.ratio.median < figure.gate ? ": SHORT" : "");
+  } else if (figure.limit != 0) {
+    gate = fmt::format("; at most {:.2f} is asked for{}", figure.limit,
+                       measured.ratio.median > figure.limit ? ": OVER" : "");
+  }
   return fmt::format(
       "      {} of {} {}{}", SpreadText(measured.ours, figure.unit_size),
       SpreadText(measured.ceiling, figure.unit_size), figure.unit, gate);

@@ -19,8 +19,10 @@ using Side = std::function<Rates(std::chrono::nanoseconds duration)>;
 // A figure that is to be held against its ceiling.
 struct Figure {
   std::string name;
-  // The ratio that is asked for; 0: none, it explains another.
+  // The least ratio that is asked for; 0: none, it explains another.
   double gate = 0;
+  // The most, of what is better the less it is; 0: none.
+  double limit = 0;
   // What a rate counts, and how many of them make the unit shown.
   std::string unit;
   double unit_size = 1;

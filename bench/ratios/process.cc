@@ -14,6 +14,8 @@
 #include <sstream>
 #include <thread>
 
+#include "base/mutex.h"
+
 extern char** environ;
 
 namespace quire::bench {
@@ -35,11 +37,39 @@ int ReadPort(const std::string& path) {
   return file >> port ? port : 0;
 }
 
+struct Ends {
+  Mutex mutex;
+  std::list<std::function<void()>> list QUIRE_GUARDED_BY(mutex);
+};
+Ends& AllEnds() {
+  static Ends ends;
+  return ends;
+}
+
 }  // namespace
+
+AtEnd::AtEnd(std::function<void()> clean_up) {
+  MutexLock lock(AllEnds().mutex);
+  place_ = AllEnds().list.insert(AllEnds().list.begin(), std::move(clean_up));
+}
+
+AtEnd::~AtEnd() {
+  std::function<void()> clean_up;
+  {
+    MutexLock lock(AllEnds().mutex);
+    clean_up = std::move(*place_);
+    AllEnds().list.erase(place_);
+  }
+  clean_up();
+}
 
 void Die(const std::string& sentence) {
   fmt::print(stderr, "ratios: {}\n", sentence);
-  std::exit(1);
+  MutexLock lock(AllEnds().mutex);
+  for (const std::function<void()>& clean_up : AllEnds().list) {
+    clean_up();
+  }
+  std::_Exit(1);
 }
 
 void WritePort(const std::string& port_file, int port) {
@@ -64,6 +94,10 @@ Process::Process(std::vector<std::string> argv) {
                   environ) != 0) {
     Die(fmt::format("cannot start {}", argv[0]));
   }
+  end_.emplace([pid = pid_] {
+    kill(pid, SIGTERM);
+    waitpid(pid, nullptr, 0);
+  });
   const auto end =
       std::chrono::steady_clock::now() + std::chrono::seconds(kStartSeconds);
   while ((port_ = ReadPort(port_file)) == 0) {
@@ -71,17 +105,11 @@ Process::Process(std::vector<std::string> argv) {
       Die(fmt::format("{} ended before it listened", argv[0]));
     }
     if (std::chrono::steady_clock::now() > end) {
-      kill(pid_, SIGKILL);
       Die(fmt::format("{} does not listen after {} s", argv[0], kStartSeconds));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   std::filesystem::remove(port_file);
-}
-
-Process::~Process() {
-  kill(pid_, SIGTERM);
-  waitpid(pid_, nullptr, 0);
 }
 
 std::string Process::address() const {

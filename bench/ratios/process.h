@@ -5,10 +5,27 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
+#include <list>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace quire::bench {
+
+// What is to be cleaned up when this is destroyed, or by Die().
+//
+// Thread safety: any thread.
+class AtEnd {
+ public:
+  explicit AtEnd(std::function<void()> clean_up);
+  ~AtEnd();
+  AtEnd(const AtEnd&) = delete;
+  AtEnd& operator=(const AtEnd&) = delete;
+
+ private:
+  std::list<std::function<void()>>::iterator place_;
+};
 
 // Thread safety: one thread.
 class Process {
@@ -16,11 +33,8 @@ class Process {
   // Starts argv[0] with the words "PORT_FILE" among its arguments replaced by
   // the name of a file, and waits until the child has written its port there.
   // Ends this process with a sentence if that does not come about.
+  // SIGTERM, and waits, when this is destroyed.
   explicit Process(std::vector<std::string> argv);
-  // SIGTERM, then waits.
-  ~Process();
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
 
   // "127.0.0.1:41234"
   std::string address() const;
@@ -34,6 +48,7 @@ class Process {
  private:
   pid_t pid_ = -1;
   int port_ = 0;
+  std::optional<AtEnd> end_;
 };
 
 // Writes the port to the file that a Process reads.

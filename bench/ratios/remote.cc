@@ -22,15 +22,6 @@ constexpr char kSgdTable[] = "w1";
 constexpr char kAdagradTable[] = "w4";
 constexpr char kNarrowTable[] = "w2";
 
-std::unique_ptr<Client> Connect(const Process& server) {
-  auto client = Client::Connect({.server = server.address()});
-  if (!client.ok()) {
-    Die(fmt::format("cannot connect to the server: {}",
-                    client.status().ToString()));
-  }
-  return *std::move(client);
-}
-
 int64_t FaultsHere() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
