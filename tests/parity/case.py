@@ -94,9 +94,9 @@ class Case:
         """The same arithmetic: every bit, but a NaN is a NaN."""
         self._compare(what, got, want, "exact" if self._fused else "close")
 
-    def close(self, what, got, want):
-        """Within 1e-6 + 1e-6 |want|."""
-        self._compare(what, got, want, "close")
+    def close(self, what, got, want, slack=0):
+        """Within 1e-6 + 1e-6 |want|, or within `slack` where that is more."""
+        self._compare(what, got, want, "close", slack)
 
     def equal(self, what, got, want):
         """Counts, shapes and names."""
@@ -114,7 +114,7 @@ class Case:
             "\n", "\n    ") for t in self._tables)
         raise Mismatch(f"{self.origin}\n  {sentence}\n{tables}")
 
-    def _compare(self, what, got, want, rule):
+    def _compare(self, what, got, want, rule, slack=0):
         want = numpy.asarray(want)
         if got.shape != want.shape:
             self.fail(f"{what}: shape {got.shape}, wanted {want.shape}")
@@ -125,7 +125,7 @@ class Case:
                 same |= numpy.isnan(got) & numpy.isnan(want)
             near = same | (got == want) | (
                 numpy.abs(got.astype(numpy.float64) - want) <=
-                TOLERANCE + TOLERANCE * numpy.abs(want))
+                numpy.maximum(TOLERANCE + TOLERANCE * numpy.abs(want), slack))
         good = near if rule == "close" else same
         self._tally.numbers += got.size
         self._tally.bit_exact += int(same.sum())
