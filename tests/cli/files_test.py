@@ -4,6 +4,8 @@ import collections
 import gzip
 import json
 import struct
+import subprocess
+import sys
 
 import numpy
 import torch
@@ -13,6 +15,13 @@ import cli_case
 ROWS = numpy.array([[0.1, -2, 3e-7], [1 / 3, 5, -0.0], [7, 8, 1e30],
                     [1e-45, -3e38, 0.5]], numpy.float32)
 WORDS = ["new york", "twin", "twin", ""]
+
+# Runs a command and prints the most memory that it had, in KiB.
+MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def read_safetensors(path):
@@ -193,6 +202,24 @@ class TheirsInUsTest(FilesCase):
 
         self.check("piped")
         self.check("twice")
+
+    def test_what_unpacks_to_much_takes_little_memory(self):
+        zeros = numpy.zeros((1 << 18, 64), numpy.float32)
+        numpy.savez_compressed(self.dir / "zeros.npz", zeros)
+        numpy.save(self.dir / "zeros.npy", zeros)
+        self.write("zeros.npy.gz",
+                   gzip.compress((self.dir / "zeros.npy").read_bytes()))
+
+        for file in ("zeros.npz", "zeros.npy.gz"):
+            # Measured by a process that has no torch: what a child takes
+            # counts from before its exec.
+            measured = subprocess.run(
+                [sys.executable, "-c", MEASURE, cli_case.QUIRE, "import", file,
+                 "--name", "zeros"], capture_output=True, check=True,
+                cwd=self.dir, env=self.environment())
+            # The rows alone would be 64 MiB.
+            self.assertLess(int(measured.stdout), 60 << 10, file)
+            self.quire("table", "drop", "zeros")
 
     def test_damaged_files_are_refused_and_nothing_is_made(self):
         numpy.savez(self.dir / "good.npz", ROWS)
