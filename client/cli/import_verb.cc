@@ -8,10 +8,13 @@
 #include "base/limits.h"
 #include "base/status.h"
 #include "client/cli/failure.h"
+#include "client/cli/file_spec.h"
+#include "client/cli/format_option.h"
 #include "client/cli/help.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/output.h"
 #include "client/cli/spec_options.h"
+#include "client/cli/state_import.h"
 #include "client/cli/verbs.h"
 #include "client/formats/input_error.h"
 #include "client/formats/label_census.h"
@@ -29,9 +32,6 @@ using formats::RowReader;
 using terminal::FormatBytes;
 using terminal::FormatCount;
 using enum OutputFormat;
-
-// Rows read and sent at a time.
-constexpr int64_t kBlockBytes = int64_t{4} << 20;
 
 struct ImportOptions {
   std::string file;
@@ -74,12 +74,13 @@ absl::StatusOr<std::string> NameOf(const ImportOptions& options) {
 std::string DryRunText(const v1::TableSpec& spec, const RowFileInfo& info) {
   return fmt::format(
       "would make table '{}' from a {} file: {} × {}, {} of "
-      "values{}; optimizer {}\n",
+      "values{}{}; optimizer {}\n",
       spec.name(), formats::RowFormatName(info.format),
       FormatCount(info.row_count, "row"), FormatCount(info.dim, "float"),
       FormatBytes(info.row_count * info.dim *
                   static_cast<int64_t>(sizeof(float))),
-      info.labelled ? ", words as labels" : "",
+      info.labelled ? ", with labels" : "",
+      info.state.empty() ? "" : ", with optimizer state",
       spec.has_optimizer() ? OptimizerText(spec.optimizer())
                            : "sgd, the server's default");
 }
@@ -88,6 +89,7 @@ Json DryRunJson(const v1::TableSpec& spec, const RowFileInfo& info) {
   return {{"dry_run", true},
           {"format", formats::RowFormatName(info.format)},
           {"labelled", info.labelled},
+          {"state", !info.state.empty()},
           {"spec", ToJson(spec)}};
 }
 
@@ -105,11 +107,9 @@ absl::StatusOr<v1::Table> Send(RowReader& reader, const v1::TableSpec& spec,
                               {.file = stderr,
                                .is_terminal = screen.error.is_terminal,
                                .columns = screen.columns});
-  const int64_t rows_per_block = std::max<int64_t>(
-      1, kBlockBytes / (info.dim * static_cast<int64_t>(sizeof(float))));
   int64_t sent = 0;
   for (RowBlock block;;) {
-    QUIRE_RETURN_IF_ERROR(reader.Read(rows_per_block, block));
+    QUIRE_RETURN_IF_ERROR(reader.Read(RowsPerBlock(info), block));
     if (block.row_count == 0) {
       return import->Finish();
     }
@@ -154,24 +154,62 @@ Json SummaryJson(const v1::Table& table, const LabelCensus& census,
           {"labels_not_utf8", census.not_utf8_count()}};
 }
 
-absl::Status Import(const ImportOptions& options, Session& session) {
-  v1::TableSpec spec;
+// The table to make of what `reader` reads: what the file says of its training,
+// and then what the options say.
+absl::StatusOr<v1::TableSpec> SpecOf(const ImportOptions& options,
+                                     const RowReader& reader) {
+  const RowFileInfo& info = reader.info();
+  QUIRE_ASSIGN_OR_RETURN(v1::TableSpec spec,
+                         TrainingSpecOf(info.metadata, options.file));
   QUIRE_ASSIGN_OR_RETURN(*spec.mutable_name(), NameOf(options));
   QUIRE_RETURN_IF_ERROR(options.spec.Apply(spec));
-  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> reader,
-                         formats::OpenRows(options.file, options.reader));
-  const RowFileInfo& info = reader->info();
   spec.set_num_embeddings(info.row_count);
   spec.set_embedding_dim(info.dim);
+  if (options.reader.state) {
+    QUIRE_RETURN_IF_ERROR(CheckStateImport(spec));
+  }
+  return spec;
+}
+
+// Makes a table of rows and of their state, which follows in a second pass over
+// the file.
+absl::StatusOr<v1::Table> SendWithState(RowReader& reader,
+                                        const ImportOptions& options,
+                                        const v1::TableSpec& spec,
+                                        Session& session, LabelCensus& census) {
+  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> again,
+                         formats::OpenRows(options.file, options.reader));
+  const OrderlyEnd orderly_end;
+  v1::TableSpec frozen = spec;
+  frozen.set_frozen(true);
+  QUIRE_RETURN_IF_ERROR(Send(reader, frozen, session, census).status());
+  QUIRE_RETURN_IF_ERROR(ImportState(*again, spec, session));
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  return client->GetTable(spec.name());
+}
+
+absl::Status Import(const ImportOptions& options, Session& session) {
+  QUIRE_RETURN_IF_ERROR(NameOf(options).status());
+  if (options.reader.state && options.file == "-") {
+    return formats::InputError(
+        "optimizer state is read in a second pass, which standard input does "
+        "not have: name a file");
+  }
+  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> reader,
+                         formats::OpenRows(options.file, options.reader));
+  QUIRE_ASSIGN_OR_RETURN(const v1::TableSpec spec, SpecOf(options, *reader));
   if (options.dry_run) {
-    Print(options.output == kTable ? DryRunText(spec, info)
-                                   : ToLine(DryRunJson(spec, info)));
+    Print(options.output == kTable ? DryRunText(spec, reader->info())
+                                   : ToLine(DryRunJson(spec, reader->info())));
     return absl::OkStatus();
   }
   const auto start = std::chrono::steady_clock::now();
   LabelCensus census;
-  QUIRE_ASSIGN_OR_RETURN(const v1::Table table,
-                         Send(*reader, spec, session, census));
+  QUIRE_ASSIGN_OR_RETURN(
+      const v1::Table table,
+      options.reader.state
+          ? SendWithState(*reader, options, spec, session, census)
+          : Send(*reader, spec, session, census));
   const std::chrono::duration<double> elapsed =
       std::chrono::steady_clock::now() - start;
   Print(options.output == kTable
@@ -187,11 +225,18 @@ void AddReaderOptions(CLI::App& verb, formats::RowReaderOptions& options) {
                   "what most of its first lines have")
       ->type_name("N")
       ->check(Between(1, kDimMax));
-  AddChoice<std::optional<RowFormat>>(verb, "-f,--format", options.format,
-                                      {{"npy", RowFormat::kNpy},
-                                       {"glove", RowFormat::kGlove},
-                                       {"word2vec", RowFormat::kWord2vec}},
-                                      "default: seen from the file");
+  AddChoice<std::optional<RowFormat>>(
+      verb, "-f,--format", options.format,
+      FormatChoices({RowFormat::kSafetensors, RowFormat::kNpy, RowFormat::kNpz,
+                     RowFormat::kTorch, RowFormat::kGlove, RowFormat::kWord2vec,
+                     RowFormat::kWord2vecBinary, RowFormat::kFvecs}),
+      "default: seen from the file");
+  verb.add_option("--tensor", options.tensor,
+                  "which one, of a file that holds several; without it their "
+                  "names are listed")
+      ->type_name("NAME");
+  verb.add_flag("--state", options.state,
+                "bring the optimizer state too, of safetensors, npz and torch");
 }
 
 }  // namespace
@@ -201,11 +246,12 @@ void AddImport(Program& program) {
   CLI::App& verb = program.AddVerb(
       program.app(),
       {.name = "import",
-       .description = "Make a table from a file: .npy, GloVe or word2vec text",
+       .description = "Make a table from a file of rows",
        .examples = {"quire import examples/glove.5k.100d.txt",
                     "quire import vectors.txt.gz --name words --dry-run",
                     "curl https://…/vectors.vec | quire import - --name words",
-                    "quire import users.npy --optimizer adagrad --lr 0.05"}},
+                    "quire import users.npy --optimizer adagrad --lr 0.05",
+                    "quire import model.pt --tensor emb.weight --name users"}},
       [options](Session& session) { return Import(*options, session); });
   verb.add_option("FILE", options->file,
                   "may be packed by gzip; - for standard input, which is held "

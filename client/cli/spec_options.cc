@@ -147,7 +147,10 @@ void SpecOptions::AddInitializerTo(CLI::App& verb) {
 }
 
 absl::Status SpecOptions::Apply(v1::TableSpec& spec) const {
-  if (optimizer_given_ || learning_rate_ || !hyperparameters_.empty()) {
+  const bool goes_on =
+      spec.has_optimizer() && !optimizer_given_ && hyperparameters_.empty();
+  if (!goes_on &&
+      (optimizer_given_ || learning_rate_ || !hyperparameters_.empty())) {
     QUIRE_ASSIGN_OR_RETURN(*spec.mutable_optimizer(),
                            ParseOptimizer(optimizer_, hyperparameters_));
   }
@@ -166,8 +169,12 @@ absl::Status SpecOptions::Apply(v1::TableSpec& spec) const {
                                     : v1::PERSISTENCE_LOGGED);
   }
   ApplyRules(spec);
-  spec.set_shard_count(shard_count_.value_or(0));
-  spec.set_frozen(is_frozen_);
+  if (shard_count_) {
+    spec.set_shard_count(*shard_count_);
+  }
+  if (is_frozen_) {
+    spec.set_frozen(true);
+  }
   return absl::OkStatus();
 }
 
@@ -181,8 +188,12 @@ void SpecOptions::ApplyRules(v1::TableSpec& spec) const {
   if (norm_type_) {
     spec.set_norm_type(*norm_type_);
   }
-  spec.set_scale_grad_by_freq(scale_grad_by_freq_);
-  spec.set_non_finite_policy(non_finite_policy_);
+  if (scale_grad_by_freq_) {
+    spec.set_scale_grad_by_freq(true);
+  }
+  if (non_finite_policy_ != v1::NON_FINITE_POLICY_UNSPECIFIED) {
+    spec.set_non_finite_policy(non_finite_policy_);
+  }
   if (clip_value_) {
     spec.mutable_clip()->set_value(*clip_value_);
   }

@@ -26,7 +26,9 @@ class SpecOptions {
   // Adds --init and --seed.
   void AddInitializerTo(CLI::App& verb);
 
-  // Sets what was asked for; the rest stays to the server's defaults.
+  // Sets what was asked for; the rest stays as it is, or is left to the
+  // server's defaults. A hyperparameter belongs to --optimizer, or to sgd; a
+  // learning rate alone to the optimizer that `spec` has.
   absl::Status Apply(v1::TableSpec& spec) const;
 
  private:

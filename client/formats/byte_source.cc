@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -20,6 +21,9 @@ namespace {
 
 // One request to the disk or the unpacker.
 constexpr size_t kReadBytes = size_t{1} << 20;
+
+// One read from a pipe.
+constexpr size_t kPipeBytes = size_t{64} << 10;
 
 // A gzip stream, or, as zlib reads those unchanged, any other file.
 class GzSource : public ByteSource {
@@ -57,6 +61,14 @@ class GzSource : public ByteSource {
     return gzdirect(file_) != 0 ? descriptor_ : -1;
   }
 
+  size_t size_max() const override {
+    struct stat status = {};
+    const size_t size = fstat(descriptor_, &status) == 0
+                            ? static_cast<size_t>(status.st_size)
+                            : 0;
+    return descriptor() >= 0 ? size : size * kDeflateRatioMax;
+  }
+
  private:
   const gzFile file_;
   const int descriptor_;
@@ -79,6 +91,8 @@ class MemorySource : public ByteSource {
     return absl::OkStatus();
   }
 
+  size_t size_max() const override { return bytes_.size(); }
+
  private:
   const std::string bytes_;
   size_t position_ = 0;
@@ -89,24 +103,87 @@ absl::Status CannotOpen(std::string_view name, int error) {
       fmt::format("cannot open '{}': {}", name, std::strerror(error)));
 }
 
-// Takes `descriptor` over.
+// A descriptor that is closed, unless it is released.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) {
+      close(value_);
+    }
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return value_; }
+  int release() { return std::exchange(value_, -1); }
+
+ private:
+  int value_;
+};
+
+absl::Status CannotRead(std::string_view name) {
+  return InputError(
+      fmt::format("cannot read '{}': {}", name, std::strerror(errno)));
+}
+
+absl::Status WriteAll(int descriptor, std::span<const char> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = write(descriptor, bytes.data(), bytes.size());
+    if (count < 0 && errno != EINTR) {
+      return absl::ResourceExhaustedError(fmt::format(
+          "cannot hold an input in memory: {}", std::strerror(errno)));
+    }
+    bytes = bytes.subspan(static_cast<size_t>(std::max<ssize_t>(count, 0)));
+  }
+  return absl::OkStatus();
+}
+
+// All that can be read from `descriptor`, as a file in memory.
+absl::StatusOr<int> HoldInMemory(const Descriptor& descriptor,
+                                 std::string_view name) {
+  Descriptor held(memfd_create("quire", MFD_CLOEXEC));
+  if (held.get() < 0) {
+    return CannotRead(name);
+  }
+  std::string buffer(kPipeBytes, '\0');
+  for (;;) {
+    const ssize_t count = read(descriptor.get(), buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count < 0) {
+      return CannotRead(name);
+    }
+    if (count == 0) {
+      lseek(held.get(), 0, SEEK_SET);
+      return held.release();
+    }
+    QUIRE_RETURN_IF_ERROR(WriteAll(
+        held.get(), std::span(buffer.data(), static_cast<size_t>(count))));
+  }
+}
+
+// Takes `owned` over.
 absl::StatusOr<std::unique_ptr<ByteSource>> SourceOfDescriptor(
-    int descriptor, std::string_view name) {
+    int owned, std::string_view name) {
+  Descriptor descriptor(owned);
   struct stat status = {};
-  if (descriptor < 0 || fstat(descriptor, &status) != 0) {
+  if (descriptor.get() < 0 || fstat(descriptor.get(), &status) != 0) {
     return CannotOpen(name, errno);
   }
-  gzFile file = gzdopen(descriptor, "rb");
-  QUIRE_CHECK(file != nullptr, "zlib has memory for a file");
-  auto source = std::make_unique<GzSource>(file, descriptor, std::string(name));
   if (S_ISDIR(status.st_mode)) {
     return CannotOpen(name, EISDIR);
   }
+  int readable = -1;
   if (S_ISREG(status.st_mode)) {
-    return source;
+    readable = descriptor.release();
+  } else {
+    QUIRE_ASSIGN_OR_RETURN(readable, HoldInMemory(descriptor, name));
   }
-  QUIRE_ASSIGN_OR_RETURN(std::string bytes, ReadAll(*source));
-  return SourceOf(std::move(bytes), name);
+  gzFile file = gzdopen(readable, "rb");
+  QUIRE_CHECK(file != nullptr, "zlib has memory for a file");
+  return std::make_unique<GzSource>(file, readable, std::string(name));
 }
 
 }  // namespace

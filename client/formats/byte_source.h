@@ -31,6 +31,9 @@ class ByteSource {
   // as this lives.
   virtual int descriptor() const { return -1; }
 
+  // No more bytes than this can come: of what is packed, what its size allows.
+  virtual size_t size_max() const = 0;
+
  protected:
   explicit ByteSource(std::string name) : name_(std::move(name)) {}
 
@@ -38,9 +41,12 @@ class ByteSource {
   const std::string name_;
 };
 
+// What deflate can make of one byte.
+inline constexpr size_t kDeflateRatioMax = 1032;
+
 // Opens a file, or standard input for "-". What begins like gzip is unpacked
 // on the way. What can be read only once, standard input or a pipe, is held in
-// memory, unpacked.
+// memory as it came, packed or not.
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenSource(std::string_view path);
 
 // Bytes that are here already.

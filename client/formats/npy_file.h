@@ -10,27 +10,24 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/formats/byte_source.h"
+#include "client/formats/bytes.h"
 #include "client/formats/npy_header.h"
 
 namespace quire::formats {
 
-// Random access to bytes, on a disk or in memory.
-class Bytes;
+// The header of an array. Its size must be what the header promises, to the
+// byte.
+absl::StatusOr<NpyHeader> ReadNpyHeader(Bytes& bytes);
 
 // An array on the disk: what is read is what takes memory. A "row" is what has
 // one value of the first index; a scalar is one row of one element.
 // Thread safety: one thread at a time.
 class NpyFile {
  public:
-  // Reads the header. The size must be what it promises, to the byte. What is
-  // packed or came through a pipe is held in memory.
+  // Reads the header.
   static absl::StatusOr<NpyFile> Open(std::unique_ptr<ByteSource> source);
 
-  NpyFile(NpyFile&&) noexcept;
-  NpyFile& operator=(NpyFile&&) noexcept;
-  ~NpyFile();
-
-  const std::string& name() const { return name_; }
+  const std::string& name() const { return bytes_->name(); }
   const NpyHeader& header() const { return header_; }
   int64_t row_count() const;
   int64_t row_elements() const;
@@ -44,7 +41,7 @@ class NpyFile {
   absl::Status Read(int64_t first_row, std::span<int64_t> out) const;
 
  private:
-  NpyFile(std::unique_ptr<Bytes> bytes, std::string name, NpyHeader header);
+  NpyFile(std::shared_ptr<Bytes> bytes, NpyHeader header);
 
   // Elements that lie one after the other in the file.
   template <typename T>
@@ -52,8 +49,7 @@ class NpyFile {
   template <typename T>
   absl::Status ReadRows(int64_t first_row, std::span<T> out) const;
 
-  std::unique_ptr<Bytes> bytes_;
-  std::string name_;
+  std::shared_ptr<Bytes> bytes_;
   NpyHeader header_;
 };
 

@@ -22,24 +22,18 @@ constexpr size_t kDimsMax = 32;
 
 struct TypeEntry {
   std::string_view descr;
-  NpyType type;
-  size_t bytes;
-  std::string_view name;
+  NumberType type;
 };
 
 constexpr auto kTypes = std::to_array<TypeEntry>({
-    {"<f4", NpyType::kFloat32, 4, "float32"},
-    {"<f2", NpyType::kFloat16, 2, "float16"},
-    {"<f8", NpyType::kFloat64, 8, "float64"},
-    {"<i4", NpyType::kInt32, 4, "int32"},
-    {"<i8", NpyType::kInt64, 8, "int64"},
+    {"<f4", NumberType::kFloat32},
+    {"<f2", NumberType::kFloat16},
+    {"<f8", NumberType::kFloat64},
+    {"<i4", NumberType::kInt32},
+    {"<i8", NumberType::kInt64},
 });
 
-const TypeEntry& EntryOf(NpyType type) {
-  return *std::ranges::find(kTypes, type, &TypeEntry::type);
-}
-
-absl::StatusOr<NpyType> TypeOf(std::string_view descr) {
+absl::StatusOr<NumberType> TypeOf(std::string_view descr) {
   const auto entry = std::ranges::find(kTypes, descr, &TypeEntry::descr);
   if (entry != kTypes.end()) {
     return entry->type;
@@ -211,10 +205,6 @@ class DictParser {
 };
 
 }  // namespace
-
-size_t NpyTypeBytes(NpyType type) { return EntryOf(type).bytes; }
-
-std::string_view NpyTypeName(NpyType type) { return EntryOf(type).name; }
 
 absl::StatusOr<size_t> NpyDataOffset(std::string_view preamble) {
   if (!preamble.starts_with(kNpyMagic) || preamble.size() < kNpyPreambleBytes) {

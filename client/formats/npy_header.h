@@ -19,19 +19,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/formats/number_type.h"
 
 namespace quire::formats {
 
 inline constexpr std::string_view kNpyMagic = "\x93NUMPY";
 
-// The element types that Quire reads; it writes the first.
-enum class NpyType { kFloat32, kFloat16, kFloat64, kInt32, kInt64 };
-
-size_t NpyTypeBytes(NpyType type);
-std::string_view NpyTypeName(NpyType type);  // "float32"
-
 struct NpyHeader {
-  NpyType type = NpyType::kFloat32;
+  NumberType type = NumberType::kFloat32;
   bool fortran_order = false;
   std::vector<int64_t> dims;
   int64_t element_count = 1;

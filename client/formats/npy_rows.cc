@@ -4,12 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "base/status.h"
 #include "client/formats/input_error.h"
 #include "client/formats/npy_file.h"
+#include "client/formats/row_checks.h"
 
 namespace quire::formats {
 namespace {
@@ -17,7 +17,7 @@ namespace {
 class NpyRows : public RowReader {
  public:
   NpyRows(NpyFile file, RowFileInfo info)
-      : file_(std::move(file)), info_(info) {}
+      : file_(std::move(file)), info_(std::move(info)) {}
 
   const RowFileInfo& info() const override { return info_; }
 
@@ -25,24 +25,13 @@ class NpyRows : public RowReader {
     block.row_count = std::min(rows_max, info_.row_count - next_row_);
     block.values.resize(static_cast<size_t>(block.row_count * info_.dim));
     QUIRE_RETURN_IF_ERROR(file_.Read(next_row_, std::span(block.values)));
-    QUIRE_RETURN_IF_ERROR(CheckFinite(block));
+    QUIRE_RETURN_IF_ERROR(CheckFinite(fmt::format("'{}'", file_.name()),
+                                      block.values, next_row_, info_.dim));
     next_row_ += block.row_count;
     return absl::OkStatus();
   }
 
  private:
-  absl::Status CheckFinite(const RowBlock& block) const {
-    const auto bad = std::ranges::find_if_not(
-        block.values, [](float value) { return std::isfinite(value); });
-    if (bad == block.values.end()) {
-      return absl::OkStatus();
-    }
-    const int64_t index = bad - block.values.begin();
-    return InputError(fmt::format(
-        "'{}' row {}, column {} is {} as float32; rows must be finite",
-        file_.name(), next_row_ + index / info_.dim, index % info_.dim, *bad));
-  }
-
   const NpyFile file_;
   const RowFileInfo info_;
   int64_t next_row_ = 0;
@@ -61,10 +50,8 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenNpyRows(
   }
   const RowFileInfo info = {
       .format = RowFormat::kNpy, .row_count = dims[0], .dim = dims[1]};
-  if (options.dim && *options.dim != info.dim) {
-    return InputError(fmt::format("'{}' has rows of {} floats, not of {}",
-                                  file.name(), info.dim, *options.dim));
-  }
+  QUIRE_RETURN_IF_ERROR(
+      CheckDim(fmt::format("'{}'", file.name()), info.dim, options));
   return std::make_unique<NpyRows>(std::move(file), info);
 }
 

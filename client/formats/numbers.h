@@ -19,4 +19,7 @@ void AppendFloat(float value, std::string& out);
 // The float32 that an IEEE 754 binary16 stands for, exactly.
 float HalfToFloat(uint16_t half);
 
+// The float32 of which a bfloat16 is the upper half.
+float Bfloat16ToFloat(uint16_t bits);
+
 }  // namespace quire::formats

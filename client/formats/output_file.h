@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -18,13 +19,26 @@ namespace quire::formats {
 // at a time.
 class OutputFile {
  public:
-  static absl::StatusOr<OutputFile> Create(std::string_view path);
+  // In which order bytes will be written.
+  enum class Order {
+    kForward,
+    // Any; what can only be written forward, like a pipe, gets all of it from
+    // a temporary file in the end.
+    kAny,
+  };
+
+  static absl::StatusOr<OutputFile> Create(std::string_view path,
+                                           Order order = Order::kForward);
 
   OutputFile(OutputFile&&) = default;
   OutputFile& operator=(OutputFile&&) = delete;
   ~OutputFile();
 
+  // Behind the bytes that were written last.
   absl::Status Write(std::string_view bytes);
+  // From byte `offset` of the file on, which is behind the bytes that were
+  // written last unless the order is kAny. In the end no byte may be missing.
+  absl::Status WriteAt(uint64_t offset, std::string_view bytes);
   absl::Status Commit();
 
  private:
@@ -32,15 +46,21 @@ class OutputFile {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
 
-  OutputFile(std::unique_ptr<std::FILE, Close> file, std::string path,
-             std::string temporary_path);
+  using File = std::unique_ptr<std::FILE, Close>;
+
+  OutputFile(File file, std::string path, std::string temporary_path,
+             File spool);
 
   absl::Status Failed() const;
+  absl::Status CopySpool();
 
-  std::unique_ptr<std::FILE, Close> file_;
+  File file_;
   std::string path_;
   // Empty if the file is written in its place.
   std::string temporary_path_;
+  // Where bytes are held until Commit; null if they go to the file.
+  File spool_;
+  uint64_t position_ = 0;
 };
 
 }  // namespace quire::formats

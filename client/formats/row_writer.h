@@ -15,18 +15,32 @@
 
 namespace quire::formats {
 
+// Consecutive rows to write.
+struct RowSpan {
+  int64_t first_id = 0;
+  std::span<const float> values;                  // [n, dim]
+  std::span<const float> state = {};              // [n, StateFloats()]
+  std::span<const std::string_view> labels = {};  // [n], or none
+};
+
 // Writes the rows of `info` in order of their ids, all of them; numbers read
 // back as the same float32.
 //
-//   npy       as numpy.save writes a float32 matrix; labels are left out
-//   glove     a label and its vector on each line
-//   word2vec  the same after a line with the number of rows and the dim
-//   csv       "id,label,0,1,…", then the rows (RFC 4180); without "label" if
-//             the table has none
+//   safetensors      "weight", F32 [rows, dim]; its metadata; labels as
+//                    "labels.bytes" and "labels.ends"; state as "optimizer.…"
+//   npy              as numpy.save writes a float32 matrix
+//   npz              "weight", and state as "optimizer.…"
+//   torch            a state_dict of the same
+//   glove            a label and its vector on each line
+//   word2vec         the same after a line with the number of rows and the dim
+//   word2vec-binary  the same with the bytes of float32
+//   fvecs            the dim, then the bytes of float32
+//   csv              "id,label,0,1,…", then the rows (RFC 4180); without
+//                    "label" if the table has none
 //
-// A row without a label has its id in the place of the word in glove and
-// word2vec. There, a label with a line end is refused: no reader could tell
-// its row.
+// Others leave labels out. In glove and word2vec a row without a label has its
+// id in the place of the word. There, a label with a line end is refused, in
+// word2vec-binary one with a space: no reader could tell its row.
 class RowWriter {
  public:
   virtual ~RowWriter() = default;
@@ -35,16 +49,26 @@ class RowWriter {
   virtual absl::Status Begin() = 0;
 
   // Writes the next rows.
-  //   values  [n, dim]
-  //   labels  [n], or empty for none
-  virtual absl::Status Write(int64_t first_id, std::span<const float> values,
-                             std::span<const std::string_view> labels) = 0;
+  virtual absl::Status Write(const RowSpan& rows) = 0;
+
+  // Writes what follows them.
+  virtual absl::Status Finish() { return absl::OkStatus(); }
 };
+
+// Whether a format has room for optimizer state.
+bool HasRoomForState(RowFormat format);
+
+// Whether a format has room for labels.
+bool HasRoomForLabels(RowFormat format);
+
+// What a file of `info` has to be opened with.
+OutputFile::Order OrderOf(const RowFileInfo& info);
 
 // Appends one field of a CSV line, quoted where it must be.
 void AppendCsvField(std::string_view field, std::string& out);
 
-// `file` outlives the writer, and is committed by the caller.
+// `file` outlives the writer, and is committed by the caller. info.state is
+// empty unless HasRoomForState.
 std::unique_ptr<RowWriter> MakeRowWriter(const RowFileInfo& info,
                                          OutputFile& file);
 

@@ -47,38 +47,6 @@ std::string_view TakeLastField(std::string_view& text) {
   return field;
 }
 
-int64_t NumbersAtEnd(std::string_view line) {
-  line = WithoutTrailingSpace(line);
-  int64_t count = 0;
-  float ignored = 0;
-  for (std::string_view field = TakeLastField(line);
-       !field.empty() && ParseFloat(field, ignored);
-       field = TakeLastField(line)) {
-    ++count;
-  }
-  return count;
-}
-
-struct Header {
-  int64_t row_count = 0;
-  int64_t dim = 0;
-};
-
-std::optional<Header> ParseHeader(std::string_view line) {
-  const auto whole = [](std::string_view text, int64_t& value) {
-    const char* last = text.data() + text.size();
-    const auto [end, error] = std::from_chars(text.data(), last, value);
-    return !text.empty() && error == std::errc() && end == last && value >= 0;
-  };
-  line = WithoutTrailingSpace(line);
-  Header header;
-  const std::string_view dim = TakeLastField(line);
-  if (!whole(dim, header.dim) || !whole(line, header.row_count)) {
-    return std::nullopt;
-  }
-  return header;
-}
-
 class TextRows : public RowReader {
  public:
   // The lines of `source` are those of `info`, after a header if there is one.
@@ -153,7 +121,9 @@ class TextRows : public RowReader {
 
 // What the first pass over a file learns.
 struct Scan {
-  std::vector<std::string> first_lines;
+  std::string first_line;
+  // Of each of the first lines.
+  std::vector<int64_t> number_counts;
   // Up to the last that is not blank. Counted only if there is no header.
   int64_t line_count = 0;
 };
@@ -171,12 +141,15 @@ absl::StatusOr<Scan> ScanLines(ByteSource& source,
     if (!WithoutTrailingSpace(*line).empty()) {
       scan.line_count = lines.line_number();
     }
-    if (scan.first_lines.size() < kLinesToInferDim) {
-      scan.first_lines.emplace_back(*line);
+    if (lines.line_number() == 1) {
+      scan.first_line = *line;
+    }
+    if (scan.number_counts.size() < kLinesToInferDim) {
+      scan.number_counts.push_back(NumbersAtEnd(*line));
     }
     // A header tells the rest.
     if (lines.line_number() == 1 && options.format != RowFormat::kGlove &&
-        ParseHeader(*line)) {
+        ParseWord2vecHeader(*line)) {
       return scan;
     }
   }
@@ -185,7 +158,7 @@ absl::StatusOr<Scan> ScanLines(ByteSource& source,
 absl::StatusOr<RowFileInfo> Word2vecInfo(const ByteSource& source,
                                          std::string_view first_line,
                                          const RowReaderOptions& options) {
-  const std::optional<Header> header = ParseHeader(first_line);
+  const std::optional<Word2vecHeader> header = ParseWord2vecHeader(first_line);
   if (!header) {
     return InputError(fmt::format(
         "{} line 1: word2vec's header was expected, the number of rows and "
@@ -212,13 +185,14 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenTextRows(
   }
   RowFileInfo info = {.format = RowFormat::kGlove,
                       .row_count = scan.line_count,
-                      .dim = options.dim.value_or(InferDim(scan.first_lines)),
+                      .dim = options.dim.value_or(InferDim(scan.number_counts)),
                       .labelled = true};
-  const bool has_header = options.format == RowFormat::kWord2vec ||
-                          (!options.format && ParseHeader(scan.first_lines[0]));
+  const bool has_header =
+      options.format == RowFormat::kWord2vec ||
+      (!options.format && ParseWord2vecHeader(scan.first_line));
   if (has_header) {
     QUIRE_ASSIGN_OR_RETURN(info,
-                           Word2vecInfo(*source, scan.first_lines[0], options));
+                           Word2vecInfo(*source, scan.first_line, options));
   }
   if (info.dim < 1 || info.dim > kDimMax) {
     return InputError(fmt::format(
@@ -226,23 +200,58 @@ absl::StatusOr<std::unique_ptr<RowReader>> OpenTextRows(
         "1 to {} are needed",
         source->name(), info.dim, kDimMax));
   }
+  // A row is a word of a byte, and for each number a space and a digit.
+  const auto row_bytes = 2 * static_cast<size_t>(info.dim) + 1;
+  if (static_cast<size_t>(info.row_count) >
+      source->size_max() / row_bytes + 1) {
+    return InputError(fmt::format(
+        "{} line 1: {} rows of {} floats are more than its bytes can be",
+        source->name(), info.row_count, info.dim));
+  }
   return TextRows::Open(std::move(source), info);
 }
 
-int64_t InferDim(std::span<const std::string> lines) {
+int64_t NumbersAtEnd(std::string_view line) {
+  line = WithoutTrailingSpace(line);
+  int64_t count = 0;
+  float ignored = 0;
+  for (std::string_view field = TakeLastField(line);
+       !field.empty() && ParseFloat(field, ignored);
+       field = TakeLastField(line)) {
+    ++count;
+  }
+  return count;
+}
+
+int64_t InferDim(std::span<const int64_t> number_counts) {
   std::map<int64_t, int64_t> frequency;
   int64_t dim = 0;
-  for (const std::string& line : lines) {
-    ++frequency[NumbersAtEnd(line)];
+  for (const int64_t count : number_counts) {
+    ++frequency[count];
   }
   frequency.erase(0);
-  for (const std::string& line : lines) {
-    const auto mine = frequency.find(NumbersAtEnd(line));
+  for (const int64_t count : number_counts) {
+    const auto mine = frequency.find(count);
     if (mine != frequency.end() && mine->second > frequency[dim]) {
       dim = mine->first;
     }
   }
   return dim;
+}
+
+std::optional<Word2vecHeader> ParseWord2vecHeader(std::string_view line) {
+  const auto whole = [](std::string_view text, int64_t& value) {
+    const char* last = text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data(), last, value);
+    return !text.empty() && error == std::errc() && end == last && value >= 0;
+  };
+  line = WithoutTrailingSpace(line);
+  Word2vecHeader header;
+  const std::string_view dim = TakeLastField(line);
+  if (!whole(dim, header.dim) || !whole(line, header.row_count)) {
+    return std::nullopt;
+  }
+  return header;
 }
 
 absl::Status ParseRow(std::string_view line, std::span<float> values,

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,8 +31,19 @@ namespace quire::formats {
 absl::StatusOr<std::unique_ptr<RowReader>> OpenTextRows(
     std::unique_ptr<ByteSource> source, const RowReaderOptions& options);
 
-// The rule above for GloVe's first lines; 0 if there is none.
-int64_t InferDim(std::span<const std::string> lines);
+// The numbers at the end of a line, all but the first field.
+int64_t NumbersAtEnd(std::string_view line);
+
+// The rule above for GloVe's first lines, of which each has so many numbers at
+// its end; 0 if there is none.
+int64_t InferDim(std::span<const int64_t> number_counts);
+
+// word2vec's first line.
+struct Word2vecHeader {
+  int64_t row_count = 0;
+  int64_t dim = 0;
+};
+std::optional<Word2vecHeader> ParseWord2vecHeader(std::string_view line);
 
 // Splits a row into `word` and values.size() numbers, which must be finite.
 // The error is one clause: what was found and what was needed.

@@ -240,11 +240,12 @@ class ExportTest(TransferCase):
                      "export", "nothing", "kept.npy")
         self.refused(1, "there is no table 'nothing'",
                      "export", "nothing", "new.npy")
-        self.refused(2, "'kept' does not tell its format: .* --format",
-                     "export", "words", "kept")
+        self.refused(2, "'kept.npy.gz': an export is not packed; pipe it",
+                     "export", "words", "kept.npy.gz")
         self.refused(2, "cannot write 'no/where.npy': No such file",
                      "export", "words", "no/where.npy")
-        self.refused(2, "'parquet' is none of npy, glove, word2vec, csv",
+        self.refused(2, "'parquet' is none of safetensors, npy, npz, torch, "
+                     "glove, word2vec, word2vec-binary, fvecs, csv",
                      "export", "words", "new.npy", "-f", "parquet")
 
         self.assertEqual((self.dir / "kept.npy").read_bytes(), b"as it was")

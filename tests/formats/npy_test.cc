@@ -295,7 +295,7 @@ TEST(NpyTest, NoPrefixAndNoFlippedByteOfAHeaderCrashes) {
     // What is accepted has as many bytes as it says.
     if (file.ok()) {
       EXPECT_EQ(static_cast<size_t>(file->header().element_count) *
-                    NpyTypeBytes(file->header().type),
+                    NumberBytes(file->header().type),
                 bad.size() - file->header().data_offset);
     }
   }

@@ -30,13 +30,18 @@ absl::Status WriteRows(const std::string& path, RowFormat format,
   absl::Status status = writer->Begin();
   const std::span<const std::string_view> names(labels);
   if (one_by_one) {
-    status.Update(writer->Write(0, std::span(kValues).first(2),
-                                labels.empty() ? names : names.first(1)));
-    status.Update(writer->Write(1, std::span(kValues).last(2),
-                                labels.empty() ? names : names.last(1)));
+    status.Update(
+        writer->Write({.first_id = 0,
+                       .values = std::span(kValues).first(2),
+                       .labels = labels.empty() ? names : names.first(1)}));
+    status.Update(
+        writer->Write({.first_id = 1,
+                       .values = std::span(kValues).last(2),
+                       .labels = labels.empty() ? names : names.last(1)}));
   } else {
-    status.Update(writer->Write(0, kValues, names));
+    status.Update(writer->Write({.values = kValues, .labels = names}));
   }
+  status.Update(writer->Finish());
   if (status.ok()) {
     status = file->Commit();
   }

@@ -86,12 +86,13 @@ TEST(TextRowsTest, AWordMayHoldSpacesAndLookLikeANumber) {
 }
 
 TEST(TextRowsTest, TheDimIsWhatMostOfTheFirstLinesHave) {
-  const std::string lines[] = {"in 1979 1 2 3", "of 1 2 3", "to 1 2",
-                               "a 1 2 3"};
+  const int64_t counts[] = {NumbersAtEnd("in 1979 1 2 3"),
+                            NumbersAtEnd("of 1 2 3"), NumbersAtEnd("to 1 2"),
+                            NumbersAtEnd("a 1 2 3")};
 
-  EXPECT_EQ(InferDim(lines), 3);
-  EXPECT_EQ(InferDim(std::span(lines, 2)), 4);  // both once: the earlier
-  EXPECT_EQ(InferDim(std::span(lines, 0)), 0);
+  EXPECT_EQ(InferDim(counts), 3);
+  EXPECT_EQ(InferDim(std::span(counts, 2)), 4);  // both once: the earlier
+  EXPECT_EQ(InferDim(std::span(counts, 0)), 0);
 }
 
 TEST(TextRowsTest, AGivenDimWinsOverTheRule) {
