@@ -1,6 +1,7 @@
 // Tables, their stored rows and labels, imports and exports.
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -18,12 +19,14 @@
 #include "client/client.h"
 
 struct quire_import {
-  const std::unique_ptr<quire::Client::Import> stream;
+  std::unique_ptr<quire::Client::Import> stream;
   const int64_t dim;
+  const pid_t pid = getpid();
 };
 
 struct quire_export {
-  const std::unique_ptr<quire::Client::Export> stream;
+  std::unique_ptr<quire::Client::Export> stream;
+  const pid_t pid = getpid();
 };
 
 namespace {
@@ -40,6 +43,24 @@ using quire::c::WriteJson;
 absl::Status CheckCall(quire_client* client, const char* table) {
   QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
   return CheckThere(table, "table");
+}
+
+// Half of a stream stays with the process that opened it.
+absl::Status CheckProcess(pid_t pid) {
+  return pid == getpid()
+             ? absl::OkStatus()
+             : absl::FailedPreconditionError(
+                   "this import or export was begun in the process that this "
+                   "one was forked from; only there it goes on");
+}
+
+// Elsewhere, to end it would be to wait for ever.
+template <typename Handle>
+void Free(Handle* handle) {
+  if (handle != nullptr && handle->pid != getpid()) {
+    (void)handle->stream.release();
+  }
+  delete handle;
 }
 
 quire_table_info InfoOf(const quire::v1::Table& table) {
@@ -290,6 +311,7 @@ quire_error* quire_import_write(quire_import* import, const float* values,
                                 const quire_labels* labels) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(import, "import"));
+    QUIRE_RETURN_IF_ERROR(CheckProcess(import->pid));
     QUIRE_ASSIGN_OR_RETURN(const auto floats,
                            SpanOf(values, value_count, "values"));
     quire::Labels copies;
@@ -304,6 +326,7 @@ quire_error* quire_import_write(quire_import* import, const float* values,
 quire_error* quire_import_finish(quire_import* import, char** table) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(import, "import"));
+    QUIRE_RETURN_IF_ERROR(CheckProcess(import->pid));
     QUIRE_ASSIGN_OR_RETURN(const quire::v1::Table made,
                            import->stream->Finish());
     if (table != nullptr) {
@@ -313,7 +336,7 @@ quire_error* quire_import_finish(quire_import* import, char** table) {
   });
 }
 
-void quire_import_free(quire_import* import) { delete import; }
+void quire_import_free(quire_import* import) { Free(import); }
 
 quire_error* quire_export_begin(quire_client* client, const char* request,
                                 int64_t timeout_ms, quire_export** exported) {
@@ -347,6 +370,7 @@ quire_error* quire_export_read(quire_export* exported, quire_rows** rows) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(exported, "exported"));
     QUIRE_RETURN_IF_ERROR(CheckThere(rows, "rows"));
+    QUIRE_RETURN_IF_ERROR(CheckProcess(exported->pid));
     QUIRE_ASSIGN_OR_RETURN(
         std::optional<quire::v1::ExportTableResponse::Chunk> chunk,
         exported->stream->Read());
@@ -358,4 +382,4 @@ quire_error* quire_export_read(quire_export* exported, quire_rows** rows) {
   });
 }
 
-void quire_export_free(quire_export* exported) { delete exported; }
+void quire_export_free(quire_export* exported) { Free(exported); }
