@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/text_format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <bit>
@@ -12,6 +11,7 @@
 
 #include "base/limits.h"
 #include "base/status.h"
+#include "base/xxh3.h"
 #include "engine/number_range.h"
 #include "engine/optimizer_spec.h"
 

@@ -5,10 +5,6 @@
 
 #pragma once
 
-// For the hasher's state, which lies on the stack.
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstddef>
@@ -18,6 +14,7 @@
 
 #include "base/byte_range.h"
 #include "base/check.h"
+#include "base/xxh3.h"
 
 namespace quire::journal {
 

@@ -1,7 +1,6 @@
 #include "journal/snapshot_format.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>

@@ -1,11 +1,9 @@
 #include "wire/push_hash.h"
 
-// For the state, which lies on the stack.
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
-
 #include <algorithm>
 #include <bit>
+
+#include "base/xxh3.h"
 
 namespace quire::wire {
 namespace {
