@@ -83,8 +83,10 @@ absl::Status Engine::Recover(std::unique_ptr<DataDirectory> directory,
       Snapshots::Recovered{.newest_lsn = recovery.snapshot_lsn(),
                            .newest_bytes = recovery.snapshot_bytes(),
                            .log_bytes = progress.log_bytes(),
-                           .memory_number = recovery.memory_number()},
+                           .memory_number = recovery.memory_number(),
+                           .damaged = recovery.damaged_by_lsn()},
       options_.snapshots);
+  scrubber_ = std::make_unique<Scrubber>(*directory_, *snapshots_);
   return absl::OkStatus();
 }
 
@@ -509,8 +511,11 @@ absl::StatusOr<uint64_t> Engine::CreateSnapshot() {
 
 absl::Status Engine::SaveMemoryTables(
     std::chrono::steady_clock::time_point deadline) {
-  return snapshots_ == nullptr ? absl::OkStatus()
-                               : snapshots_->EndWithSave(deadline);
+  if (snapshots_ == nullptr) {
+    return absl::OkStatus();
+  }
+  scrubber_->Stop();
+  return snapshots_->EndWithSave(deadline);
 }
 
 }  // namespace quire

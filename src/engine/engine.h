@@ -41,6 +41,7 @@
 #include "engine/records.h"
 #include "engine/recovery_progress.h"
 #include "engine/room_queue.h"
+#include "engine/scrubber.h"
 #include "engine/sequencer.h"
 #include "engine/snapshots.h"
 #include "journal/log.h"
@@ -282,6 +283,7 @@ class Engine {
 
   // Null: there is no data directory.
   const Snapshots* snapshots() const { return snapshots_.get(); }
+  const Scrubber* scrubber() const { return scrubber_.get(); }
   // Those that Open passed over: why, for people.
   const std::vector<std::string>& damaged_snapshots() const {
     return damaged_snapshots_;
@@ -384,6 +386,7 @@ class Engine {
   // One thread that waits for syncs.
   std::unique_ptr<WorkerPool> waiting_;
   std::unique_ptr<Snapshots> snapshots_;
+  std::unique_ptr<Scrubber> scrubber_;
   WorkerPool workers_;
 };
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -65,6 +66,10 @@ class Recovery {
   // for people.
   const std::vector<std::string>& damaged_snapshots() const {
     return damaged_snapshots_;
+  }
+  // The snapshots among them, by LSN.
+  const std::map<uint64_t, std::string>& damaged_by_lsn() const {
+    return damaged_by_lsn_;
   }
 
  private:
@@ -148,6 +153,7 @@ class Recovery {
   int64_t snapshot_bytes_ = 0;
   uint64_t memory_number_ = 0;
   std::vector<std::string> damaged_snapshots_;
+  std::map<uint64_t, std::string> damaged_by_lsn_;
 };
 
 }  // namespace quire

@@ -71,6 +71,7 @@ absl::Status Recovery::LoadNewestSnapshot(DataDirectory& directory,
     }
     damaged_snapshots_.emplace_back(status.message().data(),
                                     status.message().size());
+    damaged_by_lsn_[lsn] = damaged_snapshots_.back();
     Reset();
     progress_.Begin(0, log.BytesFrom(1));
   }
