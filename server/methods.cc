@@ -473,6 +473,16 @@ v1::LogStats Methods::StatsOf(const journal::Log& log) const {
   stats.set_has_failed(figures.has_failed);
   stats.set_snapshot_lsn(engine_.snapshots()->newest_lsn());
   stats.set_estimated_recovery_seconds(engine_.EstimatedRecoverySeconds());
+  if (const Scrubber::Stats scrub = engine_.scrubber()->stats(); scrub.is_on) {
+    stats.mutable_scrub()->set_passes(scrub.passes);
+    stats.mutable_scrub()->set_last_pass_unix_seconds(
+        scrub.last_pass_unix_seconds);
+    stats.mutable_scrub()->set_bytes_read(scrub.bytes_read);
+    stats.mutable_scrub()->set_findings(scrub.findings);
+  }
+  for (std::string& what : engine_.snapshots()->damaged()) {
+    stats.add_damaged_snapshots(std::move(what));
+  }
   return stats;
 }
 
