@@ -20,6 +20,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,6 +38,7 @@
 #include "engine/commit.h"
 #include "engine/data_directory.h"
 #include "engine/live_table.h"
+#include "engine/position_queue.h"
 #include "engine/push.h"
 #include "engine/records.h"
 #include "engine/recovery_progress.h"
@@ -214,6 +216,28 @@ class Engine {
     return static_cast<int64_t>(sequencer_.session_count());
   }
 
+  // --- Positions ---
+
+  // All changes of these tables up to there have been applied: whoever reads
+  // rows after this sees them. nullopt if none of them is LOGGED.
+  std::optional<Position> PositionOf(std::span<const TableHandle> tables) const;
+
+  // Calls `done` once, on a worker or here: when that is so of `position`, for
+  // those that are LOGGED; or with why it is not. FAILED_PRECONDITION
+  // (POSITION_LOST) for one of a start that ended before it, or of which
+  // nothing is known any more, or of one to come: it is of another server then;
+  // UNAVAILABLE (NOT_CAUGHT_UP) if it is not so in time: a moment before
+  // `deadline`, so that its caller hears of it, and within
+  // kPositionWaitMsDefault without one; (STOPPING). RESOURCE_EXHAUSTED (BUSY).
+  void WhenApplied(
+      std::vector<TableHandle> tables, const Position& position,
+      std::optional<std::chrono::steady_clock::time_point> deadline,
+      std::function<void(absl::Status)> done);
+  // Whoever waits for a position is told that the server stops, and so are
+  // later ones.
+  void GiveUpPositions();
+  size_t waiting_lookup_count() const;
+
   // --- Snapshots ---
 
   // Makes one while the engine serves; returns its LSN. FAILED_PRECONDITION
@@ -329,6 +353,9 @@ class Engine {
   };
   absl::Status PaceBackup(BackupPace& pace, int64_t bytes) const;
 
+  // OK for one of this start, or that every start since has.
+  absl::Status CheckPosition(const Position& position) const;
+
   // --- Through the log ---
 
   // Calls `sequence` until it has a place for the change, then waits for its
@@ -366,6 +393,7 @@ class Engine {
   std::unique_ptr<DataDirectory> directory_;
   std::vector<std::string> damaged_snapshots_;
   RecoveryRates recovery_rates_;
+  std::map<uint64_t, uint64_t> epoch_ends_;  // see Recovery
 
   // Each stands alone.
   std::atomic<bool> backup_is_made_ = false;
@@ -388,6 +416,7 @@ class Engine {
   std::unique_ptr<Snapshots> snapshots_;
   std::unique_ptr<Scrubber> scrubber_;
   WorkerPool workers_;
+  std::unique_ptr<PositionQueue> position_queue_;
 };
 
 class Engine::Import {

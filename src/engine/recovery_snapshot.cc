@@ -87,6 +87,7 @@ void Recovery::Reset() {
   tables_.clear();
   engine_.sequencer_.Reset();
   epoch_ = 0;
+  epoch_ends_.clear();
 }
 
 absl::StatusOr<bool> Recovery::LoadSnapshot(
@@ -102,6 +103,9 @@ absl::StatusOr<bool> Recovery::LoadSnapshot(
     }
   }
   epoch_ = manifest.epoch();
+  for (const storage::v1::EpochEnd& end : manifest.epoch_ends()) {
+    epoch_ends_[end.epoch()] = end.lsn();
+  }
   std::vector<TableHandle> tables;
   for (const storage::v1::TableState& state : manifest.tables()) {
     QUIRE_ASSIGN_OR_RETURN(tables.emplace_back(), LoadTable(state));

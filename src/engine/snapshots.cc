@@ -79,6 +79,7 @@ Snapshots::Snapshots(Sequencer& sequencer, DataDirectory& directory,
       log_(log),
       tables_(tables),
       policy_(policy),
+      epoch_ends_(recovered.epoch_ends),
       memory_saves_(sequencer, directory, tables, recovered.memory_number,
                     policy.rate_bytes),
       newest_lsn_(recovered.newest_lsn),
@@ -284,6 +285,11 @@ absl::Status Snapshots::Write(const Sequencer::Image& image,
   }
   QUIRE_KILL_POINT("snapshot_begun");
   storage::v1::SnapshotManifest manifest = ManifestOf(image, log_.epoch());
+  for (const auto& [epoch, lsn] : epoch_ends_) {
+    storage::v1::EpochEnd& end = *manifest.add_epoch_ends();
+    end.set_epoch(epoch);
+    end.set_lsn(lsn);
+  }
   for (size_t i = 0; i < image.tables.size(); ++i) {
     storage::v1::TableState& state =
         *manifest.mutable_tables(static_cast<int>(i));

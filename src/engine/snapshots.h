@@ -80,6 +80,8 @@ class Snapshots {
     int64_t log_bytes = 0;
     // See MemorySaves.
     uint64_t memory_number = 0;
+    // See Recovery.
+    std::map<uint64_t, uint64_t> epoch_ends;
     // Those that were passed over, by LSN: why, for people.
     std::map<uint64_t, std::string> damaged;
   };
@@ -158,6 +160,7 @@ class Snapshots {
   journal::Log& log_;
   const MemoryBudget& tables_;
   const SnapshotPolicy policy_;
+  const std::map<uint64_t, uint64_t> epoch_ends_;
 
   MemorySaves memory_saves_;
 
