@@ -65,46 +65,27 @@ int TableMethodIndex(const std::string& name) {
       ->index();
 }
 
-// A stream on which every message has one answer.
+// A stream on which every message has one answer, at once or later.
 class AnswerEach final : public StreamHandler {
  public:
-  explicit AnswerEach(std::function<Reply(const ReceivedMessage&)> answer)
-      : answer_(std::move(answer)) {}
-
-  absl::StatusOr<std::optional<Reply>> Take(
-      const ReceivedMessage& message) override {
-    return std::optional<Reply>(answer_(message));
-  }
-  absl::StatusOr<std::optional<Reply>> TakeEnd() override {
-    return std::optional<Reply>();
-  }
-
- private:
-  const std::function<Reply(const ReceivedMessage&)> answer_;
-};
-
-// The same, answered later.
-class PushStream final : public StreamHandler {
- public:
-  PushStream(EmbeddingService& rows, const Deadline& deadline)
-      : rows_(rows), deadline_(deadline) {}
+  using Handle = std::function<void(const ReceivedMessage&,
+                                    std::function<void(Reply)> answer)>;
+  explicit AnswerEach(Handle handle) : handle_(std::move(handle)) {}
 
   void Take(const ReceivedMessage& message, Answer answer) override {
-    rows_.ApplyGradientOnStream(
-        message, deadline_, [answer = std::move(answer)](Reply reply) {
-          answer(std::optional<Reply>(std::move(reply)));
-        });
+    handle_(message, [answer = std::move(answer)](Reply reply) {
+      answer(std::optional<Reply>(std::move(reply)));
+    });
   }
   absl::StatusOr<std::optional<Reply>> Take(const ReceivedMessage&) override {
-    return Error(Reason::kBug, "pushes are answered later");
+    return Error(Reason::kBug, "messages are answered later");
   }
   absl::StatusOr<std::optional<Reply>> TakeEnd() override {
     return std::optional<Reply>();
   }
 
  private:
-  EmbeddingService& rows_;
-  const Deadline deadline_;
+  const Handle handle_;
 };
 
 class ImportStream final : public StreamHandler {
@@ -234,9 +215,11 @@ void Methods::AddDataPlane() {
   unary_.push_back(UnaryMethod{
       .name = "Lookup",
       .request = QUIRE_REQUEST_UNARY(embedding_, Lookup),
-      .handle = AtOnce([this](const ReceivedMessage& message, const Caller&) {
-        return rows_.Lookup(message);
-      }),
+      .handle =
+          [this](const ReceivedMessage& message, const Caller& caller,
+                 Answer answer) {
+            rows_.Lookup(message, caller.deadline, std::move(answer));
+          },
       .is_inline = true,
       .counters = CountersOf("Lookup")});
   unary_.push_back(UnaryMethod{
@@ -317,29 +300,35 @@ void Methods::AddStreams() {
             embedding_.RequestLookupStream(context, stream, queue, queue, tag);
           },
       .open =
-          [this](const Deadline&) {
+          [this](const Deadline& deadline) {
             return std::make_unique<AnswerEach>(
-                [this](const ReceivedMessage& message) {
-                  return rows_.LookupOnStream(message);
+                [this, deadline](const ReceivedMessage& message,
+                                 std::function<void(Reply)> answer) {
+                  rows_.LookupOnStream(message, deadline, std::move(answer));
                 });
           },
       .is_inline = true,
       .counters = CountersOf("LookupStream")});
-  streams_.push_back(
-      StreamMethod{.name = "ApplyGradientStream",
-                   .request =
-                       [this](grpc::ServerContext* context, grpc::ByteBuffer*,
-                              StreamMethod::Stream* stream,
-                              grpc::ServerCompletionQueue* queue, void* tag) {
-                         embedding_.RequestApplyGradientStream(
-                             context, stream, queue, queue, tag);
-                       },
-                   .open =
-                       [this](const Deadline& deadline) {
-                         return std::make_unique<PushStream>(rows_, deadline);
-                       },
-                   .is_inline = true,
-                   .counters = CountersOf("ApplyGradientStream")});
+  streams_.push_back(StreamMethod{
+      .name = "ApplyGradientStream",
+      .request =
+          [this](grpc::ServerContext* context, grpc::ByteBuffer*,
+                 StreamMethod::Stream* stream,
+                 grpc::ServerCompletionQueue* queue, void* tag) {
+            embedding_.RequestApplyGradientStream(context, stream, queue, queue,
+                                                  tag);
+          },
+      .open =
+          [this](const Deadline& deadline) {
+            return std::make_unique<AnswerEach>(
+                [this, deadline](const ReceivedMessage& message,
+                                 std::function<void(Reply)> answer) {
+                  rows_.ApplyGradientOnStream(message, deadline,
+                                              std::move(answer));
+                });
+          },
+      .is_inline = true,
+      .counters = CountersOf("ApplyGradientStream")});
   streams_.push_back(
       StreamMethod{.name = "ImportTable",
                    .request =

@@ -258,7 +258,8 @@ TEST_F(NotBuiltTest, EveryFieldOfALookupIsBuiltOrRefusedByName) {
              {"output_dtype=1"},
              Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",
                             "return_winners", "offsets", "weights"})}));
-  built.insert("max_response_bytes");
+  built.insert({"max_response_bytes", "min_position", "min_position.epoch",
+                "min_position.lsn"});
   Probes("EmbeddingService/Lookup", lookup, built);
 }
 
