@@ -7,6 +7,9 @@
 #include <numeric>
 #include <thread>
 
+#include "absl/time/clock.h"
+#include "base/status.h"
+#include "client/client.h"
 #include "e2e/service_fixture.h"
 
 namespace quire::testing {
@@ -523,6 +526,40 @@ TEST_F(DurableServiceTest, AStopTellsWhoeverWaitsForAPosition) {
   }
   EXPECT_TRUE(server_->Stop(absl::Hours(1)).ok());
   waiting.join();
+}
+
+TEST_F(DurableServiceTest, TheClientReadsNoOlderThanItIsTold) {
+  ASSERT_TRUE(Create("wide", 40'000, 100).ok());
+  auto client = Client::Connect({.server = server_->address()});
+  ASSERT_TRUE(client.ok()) << client.status();
+  const std::vector<int64_t> ids(40'000, 1);  // two messages
+  const std::vector<float> gradient(100, -1.0f);
+  const GradientItem item = {.table = "wide",
+                             .uid = {},
+                             .ids = std::span(ids).first(1),
+                             .gradient = gradient,
+                             .learning_rate = {}};
+  const auto pushed = (*client)->ApplyGradient({&item, 1});
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  std::optional<v1::Position> position;
+  LookupOptions options = {.min_position = pushed->position,
+                           .position = &position};
+
+  const auto rows = (*client)->Lookup("wide", ids, {40'000}, options);
+
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_TRUE(position.has_value());
+  EXPECT_EQ(position->epoch(), pushed->position->epoch());
+  EXPECT_EQ(position->lsn(), pushed->position->lsn());
+  options.min_position->set_lsn(position->lsn() + 1);
+  options.deadline = absl::Now() + absl::Milliseconds(500);
+  const absl::Status late =
+      (*client)->Lookup("wide", ids, {40'000}, options).status();
+  EXPECT_EQ(ReasonOf(late), Reason::kNotCaughtUp) << late;
+  options.min_position->set_epoch(99);
+  const absl::Status lost =
+      (*client)->Lookup("wide", ids, {40'000}, options).status();
+  EXPECT_EQ(ReasonOf(lost), Reason::kPositionLost) << lost;
 }
 
 }  // namespace
