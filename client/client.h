@@ -322,6 +322,11 @@ class Client {
   // It takes as long as they are large, and ends by a deadline only if the call
   // brings one.
   absl::StatusOr<v1::Position> CreateSnapshot(CallOptions call = {});
+  // Reads back what the newest snapshot has of a LOGGED table. It takes as long
+  // as all tables are large, and ends by a deadline only if the call brings
+  // one.
+  absl::StatusOr<v1::VerifyTableResponse> VerifyTable(std::string_view table,
+                                                      CallOptions call = {});
   // Copies all LOGGED tables, at one position, to a name in the directory that
   // the server has for backups. As long as CreateSnapshot, and again.
   absl::StatusOr<v1::BackUpResponse> BackUp(const std::string& name,

@@ -34,15 +34,6 @@ auto Typed(std::function<absl::StatusOr<Response>(const Request&)> handle) {
       });
 }
 
-auto NotBuilt(std::string name) {
-  return AtOnce(
-      [name = std::move(name)](const ReceivedMessage&,
-                               const Caller&) -> absl::StatusOr<Reply> {
-        return Error(Reason::kNoSuchMethod,
-                     fmt::format("{} is not built yet", name));
-      });
-}
-
 // Those of this API, by full name.
 std::vector<std::string> ServiceNames() {
   return {"quire.v1.EmbeddingService", "quire.v1.TableService",
@@ -204,13 +195,6 @@ void Methods::ServeAll(CallHost& host, grpc::ServerCompletionQueue* queue) {
           [this](const auto& request) { return tables_.method(request); }), \
       .counters = CountersOf(#method)})
 
-#define QUIRE_METHOD_NOT_BUILT(service, method)                    \
-  unary_.push_back(                                                \
-      UnaryMethod{.name = #method,                                 \
-                  .request = QUIRE_REQUEST_UNARY(service, method), \
-                  .handle = NotBuilt(#method),                     \
-                  .counters = CountersOf(#method)})
-
 void Methods::AddDataPlane() {
   unary_.push_back(UnaryMethod{
       .name = "Lookup",
@@ -269,7 +253,19 @@ void Methods::AddTableMethods() {
   QUIRE_TABLE_METHOD(FindLabels);
   QUIRE_TABLE_METHOD(CreateSnapshot);
   QUIRE_TABLE_METHOD(BackUp);
-  QUIRE_METHOD_NOT_BUILT(table_, VerifyTable);
+  unary_.push_back(UnaryMethod{
+      .name = "VerifyTable",
+      .request = QUIRE_REQUEST_UNARY(table_, VerifyTable),
+      .handle = AtOnce([this](const ReceivedMessage& message,
+                              const Caller& caller) -> absl::StatusOr<Reply> {
+        v1::VerifyTableRequest request;
+        QUIRE_RETURN_IF_ERROR(ParseInto(message, request));
+        QUIRE_ASSIGN_OR_RETURN(
+            const v1::VerifyTableResponse response,
+            tables_.VerifyTable(request, caller.is_cancelled));
+        return Reply{.message = Serialize(response)};
+      }),
+      .counters = CountersOf("VerifyTable")});
 }
 
 void Methods::TableMethods::RequestImport(grpc::ServerContext* context,

@@ -249,6 +249,18 @@ class Engine {
   // `deadline`; they are then as they were saved before.
   absl::Status SaveMemoryTables(std::chrono::steady_clock::time_point deadline);
 
+  // What is stored of a LOGGED table in the newest snapshot is read back from
+  // the disk. CORRUPT: it is damaged, and is replaced; NOT_KEPT for a MEMORY
+  // table; CANCELLED.
+  struct Verified {
+    // 0: there is no snapshot; the log has all.
+    uint64_t snapshot_lsn = 0;
+    // Of the table: all are whole.
+    int64_t chunk_count = 0;
+  };
+  absl::StatusOr<Verified> VerifyTable(
+      const LiveTable& table, const std::function<bool()>& is_cancelled);
+
   // --- Backups ---
 
   struct Backup {
@@ -267,7 +279,8 @@ class Engine {
   // The same into an empty directory; after an error a part may be there. There
   // is a data directory.
   absl::StatusOr<Backup> BackUp(journal::Directory& target);
-  // One that is being made ends, and later ones at once.
+  // One that is being made ends, and later ones at once; so does a
+  // verification.
   void GiveUpBackups() { backup_is_given_up_ = true; }
 
   // --- The engine itself ---

@@ -95,8 +95,8 @@ void Scrubber::ReadAll() {
     if (is_stopping()) {
       return;
     }
-    if (!status.ok() && IsThere(lsn)) {
-      Report(lsn, status);
+    if (!status.ok()) {
+      Report(lsn, status).IgnoreError();
     }
   }
   MutexLock lock(mutex_);
@@ -162,22 +162,27 @@ bool Scrubber::IsThere(uint64_t lsn) const {
   return lsns.ok() && std::ranges::find(*lsns, lsn) != lsns->end();
 }
 
-void Scrubber::Report(uint64_t lsn, const absl::Status& status) {
+absl::Status Scrubber::Report(uint64_t lsn, const absl::Status& status) {
+  if (!IsThere(lsn)) {
+    return status;
+  }
   const std::string_view what = WhatIsWrong(status);
+  absl::Status told = Error(
+      Reason::kCorrupt,
+      fmt::format("the snapshot of LSN {} is damaged: {}. Nothing is lost "
+                  "while this server runs, and it replaces the snapshot from "
+                  "the rows in memory ('quire stats' shows what is damaged "
+                  "still); look at the disk that lost it",
+                  lsn, what));
   {
     MutexLock lock(mutex_);
     ++stats_.findings;
   }
   if (policy_.on_damage) {
-    policy_.on_damage(Error(
-        Reason::kCorrupt,
-        fmt::format("the snapshot of LSN {} is damaged: {}. Nothing is lost "
-                    "while this server runs, and it replaces the snapshot from "
-                    "the rows in memory ('quire stats' shows what is damaged "
-                    "still); look at the disk that lost it",
-                    lsn, what)));
+    policy_.on_damage(told);
   }
   snapshots_.ReportDamaged(lsn, std::string(what));
+  return told;
 }
 
 }  // namespace quire

@@ -56,6 +56,10 @@ class Scrubber {
   };
   Stats stats() const;
 
+  // Someone has read a snapshot, and this is wrong with it: unless it has been
+  // removed meanwhile, it is counted, told, and replaced. Returns what to tell.
+  absl::Status Report(uint64_t lsn, const absl::Status& status);
+
  private:
   void Run();
   // Waits; false if it is to stop before.
@@ -72,7 +76,6 @@ class Scrubber {
   // be a write.
   absl::StatusOr<std::vector<uint64_t>> List() const;
   bool IsThere(uint64_t lsn) const;
-  void Report(uint64_t lsn, const absl::Status& status);
 
   DataDirectory& directory_;
   Snapshots& snapshots_;

@@ -73,6 +73,21 @@ class HistoryTest(cli_case.CliCase):
         self.refused(2, "--min-position is EPOCH:LSN",
                      "lookup", "read", 2, "--min-position", "17")
 
+    def test_a_table_is_verified(self):
+        self.make("stored")
+        self.push("stored", 1)
+        self.quire("snapshot", "create")
+        self.assertRegex(
+            self.quire("table", "verify", "stored"),
+            r"^table 'stored': [1-9]\d* chunks? of the snapshot of LSN \d+ "
+            r"read, all whole\n$")
+        verified = json.loads(self.quire("table", "verify", "stored", "-o",
+                                         "json"))
+        self.assertGreater(verified["chunks_verified"], 0)
+        self.make("passing", "--memory")
+        self.refused(1, "'passing' is a MEMORY table: its changes are not",
+                     "table", "verify", "passing")
+
     def test_an_export_tells_its_position(self):
         self.make("written")
         lsn = self.push("written", 0)

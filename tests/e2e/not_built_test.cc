@@ -340,6 +340,7 @@ TEST_F(NotBuiltTest, EveryFieldOfTheOtherRequestsIsBuiltOrRefusedByName) {
   Probes("TableService/AlterTable", OfTable<v1::AlterTableRequest>(),
          Union({kRef, {"learning_rate", "frozen", "default_durability=1"}}));
   Probes("TableService/DropTable", v1::DropTableRequest(), kRef);
+  Probes("TableService/VerifyTable", OfTable<v1::VerifyTableRequest>(), kRef);
   Probes("TableService/ReadRows", OfTable<v1::ReadRowsRequest>(),
          Union({kRef, kIds, {"values"}}));
   Probes("TableService/WriteRows", OfTable<v1::WriteRowsRequest>(),

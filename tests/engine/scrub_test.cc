@@ -337,5 +337,47 @@ TEST_F(ScrubTest, OneThatAStartPassedOverDoesNotCount) {
   EXPECT_THAT(engine_->snapshots()->damaged(), ::testing::IsEmpty());
 }
 
+TEST_F(ScrubTest, ATableIsVerifiedWhenThatIsAskedFor) {
+  policy_.scrub_interval = 0ms;
+  ASSERT_TRUE(Open(disk_).ok());
+  MakeTable();
+  const auto verify = [&] {
+    return engine_->VerifyTable(*table(), [] { return false; });
+  };
+  auto verified = verify();
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->snapshot_lsn, 0u);
+  EXPECT_EQ(verified->chunk_count, 0);
+  PushAndSnapshot();
+  verified = verify();
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->snapshot_lsn, engine_->snapshots()->newest_lsn());
+  const int64_t chunk_count = verified->chunk_count;
+  EXPECT_GE(chunk_count, 2);  // of rows, and of labels
+  const auto given_up =
+      engine_->VerifyTable(*table(), [] { return true; }).status();
+  EXPECT_EQ(ReasonOf(given_up), Reason::kCancelled) << given_up;
+
+  const std::string name = SnapshotFiles(disk_)[0];
+  FlipABit(disk_, name, 1000);
+  const absl::Status damaged = verify().status();
+  EXPECT_EQ(ReasonOf(damaged), Reason::kCorrupt) << damaged;
+  EXPECT_THAT(damaged.message(), ::testing::HasSubstr(name));
+  AwaitHealed(1);
+  verified = verify();
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->chunk_count, chunk_count);
+
+  v1::TableSpec spec = LedgerSpec(4, 1);
+  spec.set_name("memory");
+  spec.set_persistence(v1::PERSISTENCE_MEMORY);
+  const auto memory = engine_->CreateTable(spec, v1::IF_EXISTS_ERROR);
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  EXPECT_EQ(
+      ReasonOf(
+          engine_->VerifyTable(*memory->table, [] { return false; }).status()),
+      Reason::kNotKept);
+}
+
 }  // namespace
 }  // namespace quire
