@@ -60,14 +60,14 @@ const v1::GetServerInfoResponse& Client::server_info() const {
 }
 
 absl::Status Client::Lookup(std::span<const LookupItem> items,
-                            CallOptions call) {
+                            LookupOptions lookup) {
   QUIRE_ASSIGN_OR_RETURN(std::vector<int64_t> dims,
                          LookupOperation::DimsOf(items));
   QueuePool::Lease lease = core().queues().Take();
   std::optional<absl::Status> result;
   LookupOperation::Start(
       core().connection(), lease.queue(), {items.begin(), items.end()},
-      std::move(dims), core().DeadlineOf(call),
+      std::move(dims), core().WithDeadline(lookup),
       core().options().lookup_parts_in_flight,
       [&result](absl::Status status) { result = std::move(status); });
   while (!result) {
@@ -79,19 +79,19 @@ absl::Status Client::Lookup(std::span<const LookupItem> items,
 absl::StatusOr<FloatTensor> Client::Core::LookupNew(Client& client,
                                                     LookupItem item,
                                                     const Shape& shape,
-                                                    CallOptions call) {
+                                                    LookupOptions lookup) {
   // One deadline for all that follows.
-  call.deadline = DeadlineOf(call);
+  lookup = WithDeadline(lookup);
   for (bool is_retry = false;; is_retry = true) {
     QUIRE_ASSIGN_OR_RETURN(const KnownTable known,
-                           Know(item.table, *call.deadline));
+                           Know(item.table, *lookup.deadline));
     QUIRE_ASSIGN_OR_RETURN(const Shape rows_shape, shape.Append(known.dim));
     FloatTensor rows{.shape = rows_shape,
                      .values = std::vector<float>(
                          static_cast<size_t>(rows_shape.element_count()))};
     item.uid = known.uid;
     item.out = rows.values;
-    const absl::Status status = client.Lookup({&item, 1}, call);
+    const absl::Status status = client.Lookup({&item, 1}, lookup);
     if (status.ok()) {
       return rows;
     }
@@ -105,26 +105,27 @@ absl::StatusOr<FloatTensor> Client::Core::LookupNew(Client& client,
 absl::StatusOr<FloatTensor> Client::Lookup(std::string_view table,
                                            std::span<const int64_t> ids,
                                            const Shape& shape,
-                                           CallOptions call) {
+                                           LookupOptions lookup) {
   if (shape.element_count() != std::ssize(ids)) {
     return Error(Reason::kBadShape,
                  fmt::format("table '{}': {} ids for a shape of {}", table,
                              ids.size(), shape.ToString()),
                  "shape");
   }
-  return core().LookupNew(*this, {.table = table, .ids = ids}, shape, call);
+  return core().LookupNew(*this, {.table = table, .ids = ids}, shape, lookup);
 }
 
 absl::StatusOr<FloatTensor> Client::LookupBags(std::string_view table,
                                                std::span<const int64_t> ids,
                                                const Bags& bags,
-                                               CallOptions call) {
+                                               LookupOptions lookup) {
   QUIRE_RETURN_IF_ERROR(CheckBags(bags, ids.size(), "bags"));
   return core().LookupNew(*this, {.table = table, .ids = ids, .bags = bags},
-                          Shape{bags.bag_count()}, call);
+                          Shape{bags.bag_count()}, lookup);
 }
 
-void Client::LookupAsync(std::span<const LookupItem> items, CallOptions call,
+void Client::LookupAsync(std::span<const LookupItem> items,
+                         LookupOptions lookup,
                          std::function<void(absl::Status)> done) {
   absl::StatusOr<std::vector<int64_t>> dims = LookupOperation::DimsOf(items);
   if (!dims.ok()) {
@@ -137,7 +138,7 @@ void Client::LookupAsync(std::span<const LookupItem> items, CallOptions call,
   grpc::CompletionQueue& queue = lease->queue();
   LookupOperation::Start(
       core().connection(), queue, {items.begin(), items.end()},
-      *std::move(dims), core().DeadlineOf(call),
+      *std::move(dims), core().WithDeadline(lookup),
       core().options().lookup_parts_in_flight,
       [lease = std::move(lease), done = std::move(done)](absl::Status status) {
         done(std::move(status));

@@ -72,10 +72,30 @@ struct ClientOptions {
   int lookup_parts_in_flight = 4;
 };
 
+// How a lookup is made.
+struct LookupOptions {
+  // Default: now plus ClientOptions::timeout.
+  std::optional<absl::Time> deadline = std::nullopt;
+  // Rows no older than this: that of a push (Pushed::position), or of a lookup
+  // before. The server waits until it has made all changes of the tables up to
+  // there; after the deadline NOT_CAUGHT_UP, or DEADLINE. POSITION_LOST if it
+  // never will have: a change was lost with the server that gave it.
+  std::optional<v1::Position> min_position = std::nullopt;
+  // Where the position of the rows goes, if it is wanted: all changes of the
+  // tables up to there are in all of them; nullopt for MEMORY tables. It stays
+  // until the lookup has ended, and is unspecified after an error.
+  std::optional<v1::Position>* position = nullptr;
+};
+
 // How one call is made.
 struct CallOptions {
   // Default: now plus ClientOptions::timeout.
   std::optional<absl::Time> deadline;
+
+  // A lookup that is made like it.
+  operator LookupOptions() const {  // NOLINT: that is what it is for
+    return {.deadline = deadline};
+  }
 };
 
 // How a push is made.
@@ -181,23 +201,25 @@ class Client {
   // Looks rows up in one table or many, in one round trip; more than a
   // message can carry is split, fetched in parallel and joined; bags are not
   // cut. `out` is unspecified after an error.
-  absl::Status Lookup(std::span<const LookupItem> items, CallOptions call = {});
+  absl::Status Lookup(std::span<const LookupItem> items,
+                      LookupOptions lookup = {});
 
   // The same for one table, into memory of its own.
   //   ids    [n]
   //   shape  n elements; the result's shape is shape + [dim]
   absl::StatusOr<FloatTensor> Lookup(std::string_view table,
                                      std::span<const int64_t> ids,
-                                     const Shape& shape, CallOptions call = {});
+                                     const Shape& shape,
+                                     LookupOptions lookup = {});
   // The result is [bags, dim].
   absl::StatusOr<FloatTensor> LookupBags(std::string_view table,
                                          std::span<const int64_t> ids,
                                          const Bags& bags,
-                                         CallOptions call = {});
+                                         LookupOptions lookup = {});
 
   // The same without waiting. What `items` points to, ids and out, stays until
   // `done` is called, once, on a thread of the client's: it must not block.
-  void LookupAsync(std::span<const LookupItem> items, CallOptions call,
+  void LookupAsync(std::span<const LookupItem> items, LookupOptions lookup,
                    std::function<void(absl::Status)> done);
 
   // Pushes one step. Never split: one request, all tables or none. A push over
@@ -300,6 +322,11 @@ class Client {
   // It takes as long as they are large, and ends by a deadline only if the call
   // brings one.
   absl::StatusOr<v1::Position> CreateSnapshot(CallOptions call = {});
+  // Reads back what the newest snapshot has of a LOGGED table. It takes as long
+  // as all tables are large, and ends by a deadline only if the call brings
+  // one.
+  absl::StatusOr<v1::VerifyTableResponse> VerifyTable(std::string_view table,
+                                                      CallOptions call = {});
   // Copies all LOGGED tables, at one position, to a name in the directory that
   // the server has for backups. As long as CreateSnapshot, and again.
   absl::StatusOr<v1::BackUpResponse> BackUp(const std::string& name,

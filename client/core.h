@@ -50,6 +50,10 @@ class Client::Core {
   absl::Time DeadlineOf(const CallOptions& call) const {
     return DeadlineOf(call.deadline);
   }
+  LookupOptions WithDeadline(LookupOptions lookup) const {
+    lookup.deadline = DeadlineOf(lookup.deadline);
+    return lookup;
+  }
 
   // One blocking call by way of `prepare`.
   template <typename Response>
@@ -96,7 +100,8 @@ class Client::Core {
   // Looks `item` up, into memory of its own: shape + [dim]. Its dim is asked
   // for, once more if the table has been replaced.
   absl::StatusOr<FloatTensor> LookupNew(Client& client, LookupItem item,
-                                        const Shape& shape, CallOptions call);
+                                        const Shape& shape,
+                                        LookupOptions lookup);
 
  private:
   template <typename Stub, typename Request, typename Response>

@@ -106,6 +106,14 @@ absl::Status CheckLookupBags(const LookupItem& item, const std::string& field) {
   return absl::OkStatus();
 }
 
+std::optional<Position> MinPosition(const LookupOptions& options) {
+  if (!options.min_position) {
+    return std::nullopt;
+  }
+  return Position{.epoch = options.min_position->epoch(),
+                  .lsn = options.min_position->lsn()};
+}
+
 CallSite LookupSite(const Connection& connection, absl::Time deadline) {
   CallSite site = connection.Site("Lookup", deadline);
   site.is_repeatable = true;
@@ -148,13 +156,14 @@ absl::StatusOr<std::vector<int64_t>> LookupOperation::DimsOf(
 LookupOperation::LookupOperation(Connection& connection,
                                  grpc::CompletionQueue& queue,
                                  std::vector<LookupItem> items,
-                                 std::vector<int64_t> dims, absl::Time deadline,
-                                 Done done)
+                                 std::vector<int64_t> dims,
+                                 const LookupOptions& options, Done done)
     : connection_(connection),
       queue_(queue),
       items_(std::move(items)),
       dims_(std::move(dims)),
-      site_(LookupSite(connection, deadline)),
+      options_(options),
+      site_(LookupSite(connection, *options.deadline)),
       parts_(SplitIntoParts(items_, dims_, connection.info().limits())),
       done_(std::move(done)),
       calls_(parts_.size()),
@@ -164,11 +173,12 @@ LookupOperation::LookupOperation(Connection& connection,
 void LookupOperation::Start(Connection& connection,
                             grpc::CompletionQueue& queue,
                             std::vector<LookupItem> items,
-                            std::vector<int64_t> dims, absl::Time deadline,
-                            int parts_in_flight, Done done) {
+                            std::vector<int64_t> dims,
+                            const LookupOptions& options, int parts_in_flight,
+                            Done done) {
   const std::shared_ptr<LookupOperation> operation(
       new LookupOperation(connection, queue, std::move(items), std::move(dims),
-                          deadline, std::move(done)));
+                          options, std::move(done)));
   MutexLock lock(operation->mutex_);
   for (int i = 0; i < std::max(parts_in_flight, 1); ++i) {
     operation->StartNextPart();
@@ -214,7 +224,8 @@ grpc::ByteBuffer LookupOperation::EncodePart(const Part& part) const {
     }
   }
   const wire::MessageLayout layout = wire::LayOutLookupRequest(
-      entries, MaxResponseBytes(connection_.info().limits()));
+      entries, MaxResponseBytes(connection_.info().limits()),
+      /*request_id=*/std::nullopt, MinPosition(options_));
   return EncodeMessage(std::span<const wire::LookupEntry>(entries), layout);
 }
 
@@ -236,7 +247,22 @@ std::optional<absl::Status> LookupOperation::Finish(
   if (in_flight_ > 0) {
     return std::nullopt;
   }
+  if (options_.position != nullptr) {
+    options_.position->reset();
+    if (position_) {
+      v1::Position& told = options_.position->emplace();
+      told.set_epoch(position_->epoch);
+      told.set_lsn(position_->lsn);
+    }
+  }
   return error_;
+}
+
+void LookupOperation::JoinPosition(const std::optional<Position>& position) {
+  // A part of MEMORY tables has none.
+  if (position) {
+    position_ = std::min(position_.value_or(*position), *position);
+  }
 }
 
 absl::Status LookupOperation::Join(const Part& part,
@@ -250,6 +276,7 @@ absl::Status LookupOperation::Join(const Part& part,
   for (size_t i = 0; i < part.ranges.size(); ++i) {
     QUIRE_RETURN_IF_ERROR(JoinRange(part.ranges[i], reply.tables[i]));
   }
+  JoinPosition(reply.position);
   return absl::OkStatus();
 }
 

@@ -45,17 +45,19 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
   // Starts a lookup. It lives until it has called `done`, once, on the thread
   // that polls `queue`; `connection`, `queue` and all that items point to live
   // as long.
-  //   dims  of items, as DimsOf gives them
+  //   dims     of items, as DimsOf gives them
+  //   options  with a deadline
   static void Start(Connection& connection, grpc::CompletionQueue& queue,
                     std::vector<LookupItem> items, std::vector<int64_t> dims,
-                    absl::Time deadline, int parts_in_flight, Done done);
+                    const LookupOptions& options, int parts_in_flight,
+                    Done done);
 
  private:
   using RawCall = Call<grpc::ByteBuffer>;
 
   LookupOperation(Connection& connection, grpc::CompletionQueue& queue,
                   std::vector<LookupItem> items, std::vector<int64_t> dims,
-                  absl::Time deadline, Done done);
+                  const LookupOptions& options, Done done);
 
   // The next part that is wanted, if any, goes out.
   void StartNextPart() QUIRE_REQUIRES(mutex_);
@@ -64,6 +66,9 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
   // A part's call has ended. The lookup's status, if it was the last one.
   std::optional<absl::Status> Finish(size_t part_index, absl::Status status,
                                      const grpc::ByteBuffer& response);
+  // The rows are no newer than this: it is that of a part.
+  void JoinPosition(const std::optional<Position>& position)
+      QUIRE_REQUIRES(mutex_);
   absl::Status Join(const Part& part, const grpc::ByteBuffer& response)
       QUIRE_REQUIRES(mutex_);
   absl::Status JoinRange(const ItemRange& range, const wire::TableRows& rows)
@@ -76,6 +81,7 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
   grpc::CompletionQueue& queue_;
   const std::vector<LookupItem> items_;
   const std::vector<int64_t> dims_;
+  const LookupOptions options_;
   const CallSite site_;
   const std::vector<Part> parts_;
 
@@ -90,6 +96,8 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
   size_t end_part_ QUIRE_GUARDED_BY(mutex_);
   size_t in_flight_ QUIRE_GUARDED_BY(mutex_) = 0;
   absl::Status error_ QUIRE_GUARDED_BY(mutex_);
+  // The earliest of those of the parts that came.
+  std::optional<Position> position_ QUIRE_GUARDED_BY(mutex_);
   // Of items, from their first part that came.
   std::vector<std::optional<TableUid>> uids_ QUIRE_GUARDED_BY(mutex_);
 };

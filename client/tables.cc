@@ -203,6 +203,15 @@ absl::StatusOr<v1::Position> Client::CreateSnapshot(CallOptions call) {
   return std::move(*response.mutable_position());
 }
 
+absl::StatusOr<v1::VerifyTableResponse> Client::VerifyTable(
+    std::string_view table, CallOptions call) {
+  v1::VerifyTableRequest request;
+  request.mutable_table()->set_name(std::string(table));
+  return core().Unary("VerifyTable", core().connection().tables(),
+                      &Tables::PrepareAsyncVerifyTable, request,
+                      call.deadline.value_or(absl::InfiniteFuture()));
+}
+
 absl::StatusOr<v1::BackUpResponse> Client::BackUp(const std::string& name,
                                                   CallOptions call) {
   v1::BackUpRequest request;

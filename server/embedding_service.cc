@@ -131,24 +131,83 @@ absl::Status EmbeddingService::Charge(int64_t bytes,
 
 // --- Lookup ---
 
-absl::StatusOr<Reply> EmbeddingService::Lookup(const ReceivedMessage& message) {
-  QUIRE_ASSIGN_OR_RETURN(const wire::LookupRequest request,
-                         wire::LookupRequest::Parse(message.pieces()));
-  return Lookup(request, std::nullopt);
+void EmbeddingService::Lookup(const ReceivedMessage& message,
+                              const Deadline& deadline,
+                              std::function<void(absl::StatusOr<Reply>)> done) {
+  absl::StatusOr<wire::LookupRequest> request =
+      wire::LookupRequest::Parse(message.pieces());
+  if (!request.ok()) {
+    done(request.status());
+  } else if (request->min_position) {
+    LookupLater(*std::move(request), message.size(), std::nullopt, deadline,
+                std::move(done));
+  } else {
+    done(Lookup(*request, std::nullopt));
+  }
 }
 
-Reply EmbeddingService::LookupOnStream(const ReceivedMessage& message) {
-  const auto parsed = wire::LookupStreamRequest::Parse(message.pieces());
-  absl::Status refused = parsed.request.status();
-  if (refused.ok()) {
-    absl::StatusOr<Reply> reply =
-        Lookup(*parsed.request, parsed.request_id.value_or(0));
-    if (reply.ok()) {
-      return *std::move(reply);
-    }
-    refused = reply.status();
+void EmbeddingService::LookupOnStream(const ReceivedMessage& message,
+                                      const Deadline& deadline,
+                                      std::function<void(Reply)> done) {
+  auto parsed = wire::LookupStreamRequest::Parse(message.pieces());
+  const uint64_t request_id = parsed.request_id.value_or(0);
+  const auto answer = [request_id,
+                       done = std::move(done)](absl::StatusOr<Reply> reply) {
+    done(reply.ok() ? *std::move(reply)
+                    : RefusalOnStream<v1::LookupStreamResponse>(
+                          request_id, reply.status()));
+  };
+  if (!parsed.request.ok()) {
+    answer(parsed.request.status());
+  } else if (parsed.request->min_position) {
+    LookupLater(*std::move(parsed.request), message.size(), request_id,
+                deadline, answer);
+  } else {
+    answer(Lookup(*parsed.request, request_id));
   }
-  return RefusalOnStream<v1::LookupStreamResponse>(parsed.request_id, refused);
+}
+
+absl::StatusOr<TableHandle> EmbeddingService::TableOf(
+    const wire::TableLookup& wanted, size_t index) const {
+  absl::StatusOr<TableHandle> table =
+      engine_.Find(wanted.table_name, wanted.table_uid);
+  return table.ok()
+             ? std::move(table)
+             : WithFieldPrefix(std::move(table).status(), TableField(index));
+}
+
+void EmbeddingService::LookupLater(
+    wire::LookupRequest request, int64_t bytes,
+    std::optional<uint64_t> request_id, const Deadline& deadline,
+    std::function<void(absl::StatusOr<Reply>)> done) {
+  struct Pending {
+    wire::LookupRequest request;
+    MemoryBudget::Charge charge;
+  };
+  auto pending = std::make_shared<Pending>();
+  absl::Status refused = Charge(bytes, pending->charge);
+  std::vector<TableHandle> tables;
+  for (size_t i = 0; refused.ok() && i < request.tables.size(); ++i) {
+    absl::StatusOr<TableHandle> table = TableOf(request.tables[i], i);
+    if (table.ok()) {
+      tables.push_back(*std::move(table));
+    } else {
+      refused = table.status();
+    }
+  }
+  if (!refused.ok()) {
+    return done(refused);
+  }
+  const Position position = *request.min_position;
+  pending->request = std::move(request);
+  engine_.WhenApplied(std::move(tables), position, deadline,
+                      [this, pending, request_id,
+                       done = std::move(done)](absl::Status applied) {
+                        pending->charge.Release();
+                        done(applied.ok()
+                                 ? Lookup(pending->request, request_id)
+                                 : absl::StatusOr<Reply>(std::move(applied)));
+                      });
 }
 
 absl::StatusOr<Reply> EmbeddingService::Lookup(
@@ -160,24 +219,23 @@ absl::StatusOr<Reply> EmbeddingService::Lookup(
   int64_t array_bytes = 0;
   for (size_t i = 0; i < request.tables.size(); ++i) {
     const wire::TableLookup& wanted = request.tables[i];
-    absl::StatusOr<TableHandle> table =
-        engine_.Find(wanted.table_name, wanted.table_uid);
-    if (!table.ok()) {
-      return WithFieldPrefix(std::move(table).status(), TableField(i));
-    }
-    absl::StatusOr<Shape> shape = RowsShape(wanted, **table);
+    QUIRE_ASSIGN_OR_RETURN(TableHandle table, TableOf(wanted, i));
+    absl::StatusOr<Shape> shape = RowsShape(wanted, *table);
     if (!shape.ok()) {
       return WithFieldPrefix(std::move(shape).status(), TableField(i));
     }
     entries.push_back(
-        {.table_uid = (*table)->uid(),
+        {.table_uid = table->uid(),
          .shape = *shape,
          .has_winners = wanted.bags && wanted.bags->return_winners});
-    tables.push_back(*std::move(table));
+    tables.push_back(std::move(table));
     array_bytes += RequestArrays::BytesOf(wanted.ids, wanted.bags);
   }
 
-  const int64_t reply_bytes = wire::LookupResponseBytes(entries, request_id);
+  // Before the first row is read.
+  const std::optional<Position> position = engine_.PositionOf(tables);
+  const int64_t reply_bytes =
+      wire::LookupResponseBytes(entries, request_id, position);
   QUIRE_RETURN_IF_ERROR(
       CheckReplyBytes(reply_bytes, request.max_response_bytes));
   Reply reply;
@@ -195,7 +253,7 @@ absl::StatusOr<Reply> EmbeddingService::Lookup(
   }
 
   const wire::MessageLayout layout =
-      wire::LayOutLookupResponse(entries, request_id);
+      wire::LayOutLookupResponse(entries, request_id, position);
   MessageBuffer buffer(layout.size(), layout.alignment_shift());
   layout.WriteHeaders(buffer.data());
   for (size_t i = 0; i < tables.size(); ++i) {

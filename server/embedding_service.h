@@ -24,7 +24,10 @@ class EmbeddingService {
                    int64_t push_bytes_max)
       : engine_(engine), inflight_(inflight), push_bytes_max_(push_bytes_max) {}
 
-  absl::StatusOr<Reply> Lookup(const ReceivedMessage& message);
+  // The message stays until `done` is called, once: here, but for a lookup that
+  // waits for a position; that ends by `deadline`.
+  void Lookup(const ReceivedMessage& message, const Deadline& deadline,
+              std::function<void(absl::StatusOr<Reply>)> done);
   // The message stays until `done` is called, once, on any thread.
   //   deadline  see Push::deadline
   void ApplyGradient(const ReceivedMessage& message, const Deadline& deadline,
@@ -33,7 +36,8 @@ class EmbeddingService {
                                 const std::function<bool()>& cancelled);
 
   // On a stream: a refusal is a reply.
-  Reply LookupOnStream(const ReceivedMessage& message);
+  void LookupOnStream(const ReceivedMessage& message, const Deadline& deadline,
+                      std::function<void(Reply)> done);
   void ApplyGradientOnStream(const ReceivedMessage& message,
                              const Deadline& deadline,
                              std::function<void(Reply)> done);
@@ -51,6 +55,13 @@ class EmbeddingService {
 
   absl::StatusOr<Reply> Lookup(const wire::LookupRequest& request,
                                std::optional<uint64_t> request_id);
+  // The same, when its tables have come to the position that it wants.
+  //   bytes  of its message
+  void LookupLater(wire::LookupRequest request, int64_t bytes,
+                   std::optional<uint64_t> request_id, const Deadline& deadline,
+                   std::function<void(absl::StatusOr<Reply>)> done);
+  absl::StatusOr<TableHandle> TableOf(const wire::TableLookup& wanted,
+                                      size_t index) const;
   void ApplyGradient(wire::ApplyGradientRequest request,
                      const Deadline& deadline, PushDone done);
   // Finds its tables, charges and copies what it needs.

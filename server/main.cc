@@ -7,10 +7,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <deque>
 #include <fstream>
 #include <map>
+#include <ratio>
 #include <string>
 #include <thread>
 
@@ -30,6 +32,7 @@ struct Flags {
   int64_t log_bytes_max = 0;
   int64_t log_segment_bytes = 0;
   bool exits_on_io_error = false;
+  double scrub_hours = 24;
   std::string port_file;
   double drain_seconds = 10;
 };
@@ -117,6 +120,18 @@ void AddFlags(Flags& flags, CLI::App& app) {
                  "far back a table can be rewound")
       ->envname("QUIRE_SNAPSHOT_KEEP")
       ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--scrub-hours", flags.scrub_hours,
+                 "how long after the last time the snapshots that are kept are "
+                 "read back, to find what the disk has lost; 0: never")
+      ->envname("QUIRE_SCRUB_HOURS")
+      ->check(CLI::Range(0.0, 8760.0))
+      ->capture_default_str();
+  app.add_option("--scrub-rate", server.snapshots.scrub_rate_bytes,
+                 "bytes a second that this reads (30MiB)")
+      ->envname("QUIRE_SCRUB_RATE")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   app.add_option("--port-file", flags.port_file,
                  "write the port here once the server serves");
@@ -340,6 +355,13 @@ int main(int argc, char** argv) {
     const auto message = why.message();
     spdlog::error("{}", std::string_view(message.data(), message.size()));
     happenings.Add(Happening::kLogFailed);
+  };
+  flags.server.snapshots.scrub_interval =
+      std::chrono::duration_cast<std::chrono::milliseconds>(
+          std::chrono::duration<double, std::ratio<3600>>(flags.scrub_hours));
+  flags.server.snapshots.on_damage = [](const absl::Status& what) {
+    const auto message = what.message();
+    spdlog::error("{}", std::string_view(message.data(), message.size()));
   };
   if (const absl::Status refused = SetLogSizes(flags, flags.server.log);
       !refused.ok()) {

@@ -34,15 +34,6 @@ auto Typed(std::function<absl::StatusOr<Response>(const Request&)> handle) {
       });
 }
 
-auto NotBuilt(std::string name) {
-  return AtOnce(
-      [name = std::move(name)](const ReceivedMessage&,
-                               const Caller&) -> absl::StatusOr<Reply> {
-        return Error(Reason::kNoSuchMethod,
-                     fmt::format("{} is not built yet", name));
-      });
-}
-
 // Those of this API, by full name.
 std::vector<std::string> ServiceNames() {
   return {"quire.v1.EmbeddingService", "quire.v1.TableService",
@@ -65,46 +56,27 @@ int TableMethodIndex(const std::string& name) {
       ->index();
 }
 
-// A stream on which every message has one answer.
+// A stream on which every message has one answer, at once or later.
 class AnswerEach final : public StreamHandler {
  public:
-  explicit AnswerEach(std::function<Reply(const ReceivedMessage&)> answer)
-      : answer_(std::move(answer)) {}
-
-  absl::StatusOr<std::optional<Reply>> Take(
-      const ReceivedMessage& message) override {
-    return std::optional<Reply>(answer_(message));
-  }
-  absl::StatusOr<std::optional<Reply>> TakeEnd() override {
-    return std::optional<Reply>();
-  }
-
- private:
-  const std::function<Reply(const ReceivedMessage&)> answer_;
-};
-
-// The same, answered later.
-class PushStream final : public StreamHandler {
- public:
-  PushStream(EmbeddingService& rows, const Deadline& deadline)
-      : rows_(rows), deadline_(deadline) {}
+  using Handle = std::function<void(const ReceivedMessage&,
+                                    std::function<void(Reply)> answer)>;
+  explicit AnswerEach(Handle handle) : handle_(std::move(handle)) {}
 
   void Take(const ReceivedMessage& message, Answer answer) override {
-    rows_.ApplyGradientOnStream(
-        message, deadline_, [answer = std::move(answer)](Reply reply) {
-          answer(std::optional<Reply>(std::move(reply)));
-        });
+    handle_(message, [answer = std::move(answer)](Reply reply) {
+      answer(std::optional<Reply>(std::move(reply)));
+    });
   }
   absl::StatusOr<std::optional<Reply>> Take(const ReceivedMessage&) override {
-    return Error(Reason::kBug, "pushes are answered later");
+    return Error(Reason::kBug, "messages are answered later");
   }
   absl::StatusOr<std::optional<Reply>> TakeEnd() override {
     return std::optional<Reply>();
   }
 
  private:
-  EmbeddingService& rows_;
-  const Deadline deadline_;
+  const Handle handle_;
 };
 
 class ImportStream final : public StreamHandler {
@@ -223,20 +195,15 @@ void Methods::ServeAll(CallHost& host, grpc::ServerCompletionQueue* queue) {
           [this](const auto& request) { return tables_.method(request); }), \
       .counters = CountersOf(#method)})
 
-#define QUIRE_METHOD_NOT_BUILT(service, method)                    \
-  unary_.push_back(                                                \
-      UnaryMethod{.name = #method,                                 \
-                  .request = QUIRE_REQUEST_UNARY(service, method), \
-                  .handle = NotBuilt(#method),                     \
-                  .counters = CountersOf(#method)})
-
 void Methods::AddDataPlane() {
   unary_.push_back(UnaryMethod{
       .name = "Lookup",
       .request = QUIRE_REQUEST_UNARY(embedding_, Lookup),
-      .handle = AtOnce([this](const ReceivedMessage& message, const Caller&) {
-        return rows_.Lookup(message);
-      }),
+      .handle =
+          [this](const ReceivedMessage& message, const Caller& caller,
+                 Answer answer) {
+            rows_.Lookup(message, caller.deadline, std::move(answer));
+          },
       .is_inline = true,
       .counters = CountersOf("Lookup")});
   unary_.push_back(UnaryMethod{
@@ -286,7 +253,19 @@ void Methods::AddTableMethods() {
   QUIRE_TABLE_METHOD(FindLabels);
   QUIRE_TABLE_METHOD(CreateSnapshot);
   QUIRE_TABLE_METHOD(BackUp);
-  QUIRE_METHOD_NOT_BUILT(table_, VerifyTable);
+  unary_.push_back(UnaryMethod{
+      .name = "VerifyTable",
+      .request = QUIRE_REQUEST_UNARY(table_, VerifyTable),
+      .handle = AtOnce([this](const ReceivedMessage& message,
+                              const Caller& caller) -> absl::StatusOr<Reply> {
+        v1::VerifyTableRequest request;
+        QUIRE_RETURN_IF_ERROR(ParseInto(message, request));
+        QUIRE_ASSIGN_OR_RETURN(
+            const v1::VerifyTableResponse response,
+            tables_.VerifyTable(request, caller.is_cancelled));
+        return Reply{.message = Serialize(response)};
+      }),
+      .counters = CountersOf("VerifyTable")});
 }
 
 void Methods::TableMethods::RequestImport(grpc::ServerContext* context,
@@ -317,29 +296,35 @@ void Methods::AddStreams() {
             embedding_.RequestLookupStream(context, stream, queue, queue, tag);
           },
       .open =
-          [this](const Deadline&) {
+          [this](const Deadline& deadline) {
             return std::make_unique<AnswerEach>(
-                [this](const ReceivedMessage& message) {
-                  return rows_.LookupOnStream(message);
+                [this, deadline](const ReceivedMessage& message,
+                                 std::function<void(Reply)> answer) {
+                  rows_.LookupOnStream(message, deadline, std::move(answer));
                 });
           },
       .is_inline = true,
       .counters = CountersOf("LookupStream")});
-  streams_.push_back(
-      StreamMethod{.name = "ApplyGradientStream",
-                   .request =
-                       [this](grpc::ServerContext* context, grpc::ByteBuffer*,
-                              StreamMethod::Stream* stream,
-                              grpc::ServerCompletionQueue* queue, void* tag) {
-                         embedding_.RequestApplyGradientStream(
-                             context, stream, queue, queue, tag);
-                       },
-                   .open =
-                       [this](const Deadline& deadline) {
-                         return std::make_unique<PushStream>(rows_, deadline);
-                       },
-                   .is_inline = true,
-                   .counters = CountersOf("ApplyGradientStream")});
+  streams_.push_back(StreamMethod{
+      .name = "ApplyGradientStream",
+      .request =
+          [this](grpc::ServerContext* context, grpc::ByteBuffer*,
+                 StreamMethod::Stream* stream,
+                 grpc::ServerCompletionQueue* queue, void* tag) {
+            embedding_.RequestApplyGradientStream(context, stream, queue, queue,
+                                                  tag);
+          },
+      .open =
+          [this](const Deadline& deadline) {
+            return std::make_unique<AnswerEach>(
+                [this, deadline](const ReceivedMessage& message,
+                                 std::function<void(Reply)> answer) {
+                  rows_.ApplyGradientOnStream(message, deadline,
+                                              std::move(answer));
+                });
+          },
+      .is_inline = true,
+      .counters = CountersOf("ApplyGradientStream")});
   streams_.push_back(
       StreamMethod{.name = "ImportTable",
                    .request =
@@ -473,6 +458,16 @@ v1::LogStats Methods::StatsOf(const journal::Log& log) const {
   stats.set_has_failed(figures.has_failed);
   stats.set_snapshot_lsn(engine_.snapshots()->newest_lsn());
   stats.set_estimated_recovery_seconds(engine_.EstimatedRecoverySeconds());
+  if (const Scrubber::Stats scrub = engine_.scrubber()->stats(); scrub.is_on) {
+    stats.mutable_scrub()->set_passes(scrub.passes);
+    stats.mutable_scrub()->set_last_pass_unix_seconds(
+        scrub.last_pass_unix_seconds);
+    stats.mutable_scrub()->set_bytes_read(scrub.bytes_read);
+    stats.mutable_scrub()->set_findings(scrub.findings);
+  }
+  for (std::string& what : engine_.snapshots()->damaged()) {
+    stats.add_damaged_snapshots(std::move(what));
+  }
   return stats;
 }
 

@@ -193,6 +193,8 @@ absl::Status Server::Core::Stop(absl::Duration grace) {
   }
   // It may take longer than any grace.
   engine.GiveUpBackups();
+  // No change comes any more.
+  engine.GiveUpPositions();
   // gRPC's own end comes after: it cancels calls that cross its goodbye, and
   // waits for the word of idle clients.
   const absl::Time deadline = absl::Now() + grace;

@@ -322,6 +322,19 @@ absl::StatusOr<v1::BackUpResponse> TableService::BackUp(
   return response;
 }
 
+absl::StatusOr<v1::VerifyTableResponse> TableService::VerifyTable(
+    const v1::VerifyTableRequest& request,
+    const std::function<bool()>& is_cancelled) {
+  QUIRE_ASSIGN_OR_RETURN(const TableHandle table,
+                         FindTable(engine_, request.table()));
+  QUIRE_ASSIGN_OR_RETURN(const Engine::Verified verified,
+                         engine_.VerifyTable(*table, is_cancelled));
+  v1::VerifyTableResponse response;
+  response.set_chunks_verified(verified.chunk_count);
+  response.set_snapshot_lsn(verified.snapshot_lsn);
+  return response;
+}
+
 // --- Import ---
 
 absl::Status TableService::Import::Take(const v1::ImportTableRequest& part) {

@@ -53,6 +53,9 @@ class TableService {
   absl::StatusOr<v1::CreateSnapshotResponse> CreateSnapshot(
       const v1::CreateSnapshotRequest& request);
   absl::StatusOr<v1::BackUpResponse> BackUp(const v1::BackUpRequest& request);
+  absl::StatusOr<v1::VerifyTableResponse> VerifyTable(
+      const v1::VerifyTableRequest& request,
+      const std::function<bool()>& is_cancelled);
   absl::StatusOr<v1::FindLabelsResponse> FindLabels(
       const v1::FindLabelsRequest& request);
 

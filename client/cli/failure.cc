@@ -63,6 +63,10 @@ std::string_view NextStep(Reason reason) {
     case Reason::kNotKept:
       return "'quire stats' shows the last LSN; quire-server --snapshot-keep "
              "keeps more of what was";
+    case Reason::kPositionLost:
+      return "leave out --min-position; 'quire stats' shows the last change";
+    case Reason::kNotCaughtUp:
+      return "--timeout gives the server longer, as in --timeout 5m";
     case Reason::kIdOutOfRange:
       return "'quire table describe NAME' shows how many rows there are";
     case Reason::kMemoryFull:

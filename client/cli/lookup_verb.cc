@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
+#include <charconv>
 #include <iterator>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "base/status.h"
 #include "client/bags.h"
@@ -27,13 +30,16 @@ struct LookupOptions {
   std::optional<Pooling> pooling;
   std::vector<int64_t> offsets;
   std::vector<float> weights;
+  // EPOCH:LSN, or empty.
+  std::string min_position;
   OutputFormat output = kTable;
   bool full = false;
 };
 
 // The result as one document, shape and numbers.
 std::string DocumentOf(const std::string& table, const IdBatch& batch,
-                       const FloatTensor& rows) {
+                       const FloatTensor& rows,
+                       const std::optional<v1::Position>& position) {
   std::string text = "{\"table\":";
   terminal::AppendJsonString(table, text);
   text += ",\"ids\":";
@@ -41,6 +47,11 @@ std::string DocumentOf(const std::string& table, const IdBatch& batch,
   const Shape rank = {static_cast<int64_t>(rows.shape.rank())};
   text += ",\"shape\":";
   terminal::AppendNestedJson(rank, rows.shape.dims(), text);
+  if (position) {
+    fmt::format_to(std::back_inserter(text),
+                   ",\"position\":{{\"epoch\":{},\"lsn\":{}}}",
+                   position->epoch(), position->lsn());
+  }
   text += ",\"embeddings\":";
   terminal::AppendNestedJson(rows.shape, std::span(rows.values), text);
   return text + "}\n";
@@ -87,7 +98,8 @@ std::string CsvOf(const IdBatch& batch, const FloatTensor& rows) {
 }
 
 void PrintRows(const LookupOptions& options, const IdBatch& batch,
-               const FloatTensor& rows, bool is_first) {
+               const FloatTensor& rows,
+               const std::optional<v1::Position>& position, bool is_first) {
   switch (options.output) {
     case kTable:
       Print(fmt::format(
@@ -96,7 +108,7 @@ void PrintRows(const LookupOptions& options, const IdBatch& batch,
           rows.shape.ToString()));
       return;
     case kJson:
-      Print(DocumentOf(options.table, batch, rows));
+      Print(DocumentOf(options.table, batch, rows, position));
       return;
     case kJsonLines:
       Print(LinesOf(batch, rows));
@@ -147,7 +159,9 @@ absl::StatusOr<std::vector<int64_t>> OffsetsOf(const LookupOptions& options,
 }
 
 absl::StatusOr<FloatTensor> LookupBags(const LookupOptions& options,
-                                       const IdBatch& batch, Client& client) {
+                                       const IdBatch& batch,
+                                       const quire::LookupOptions& lookup,
+                                       Client& client) {
   QUIRE_ASSIGN_OR_RETURN(const std::vector<int64_t> offsets,
                          OffsetsOf(options, batch));
   const Bags bags = {.pooling = *options.pooling,
@@ -157,7 +171,7 @@ absl::StatusOr<FloatTensor> LookupBags(const LookupOptions& options,
       !typed.ok()) {
     return formats::InputError(std::string(typed.message()));
   }
-  return client.LookupBags(options.table, batch.ids, bags);
+  return client.LookupBags(options.table, batch.ids, bags, lookup);
 }
 
 absl::Status CheckNpy(const LookupOptions& options, size_t batch_count,
@@ -176,8 +190,38 @@ absl::Status CheckNpy(const LookupOptions& options, size_t batch_count,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::optional<v1::Position>> ReadPosition(
+    const std::string& text) {
+  if (text.empty()) {
+    return std::nullopt;
+  }
+  const char* const end = text.data() + text.size();
+  const auto read = [end](const char* from, uint64_t& number) {
+    const auto [at, error] = std::from_chars(from, end, number);
+    return error == std::errc() ? at : nullptr;
+  };
+  uint64_t epoch = 0;
+  uint64_t lsn = 0;
+  const char* const colon = read(text.data(), epoch);
+  if (colon == nullptr || colon == end || *colon != ':' ||
+      read(colon + 1, lsn) != end) {
+    return formats::InputError(fmt::format(
+        "--min-position is EPOCH:LSN, as 'quire apply' tells it (3:1207), but "
+        "here it is {:?}",
+        text));
+  }
+  v1::Position position;
+  position.set_epoch(epoch);
+  position.set_lsn(lsn);
+  return position;
+}
+
 absl::Status Lookup(const LookupOptions& options, Session& session) {
   QUIRE_RETURN_IF_ERROR(CheckPooling(options));
+  std::optional<v1::Position> position;
+  quire::LookupOptions lookup = {.position = &position};
+  QUIRE_ASSIGN_OR_RETURN(lookup.min_position,
+                         ReadPosition(options.min_position));
   QUIRE_ASSIGN_OR_RETURN(const std::vector<IdBatch> batches,
                          options.rows.Read(options.table, session));
   QUIRE_RETURN_IF_ERROR(CheckNpy(options, batches.size(), session));
@@ -187,9 +231,9 @@ absl::Status Lookup(const LookupOptions& options, Session& session) {
     QUIRE_ASSIGN_OR_RETURN(
         const FloatTensor rows,
         options.pooling
-            ? LookupBags(options, batch, *client)
-            : client->Lookup(options.table, batch.ids, batch.shape));
-    PrintRows(options, batch, rows, is_first);
+            ? LookupBags(options, batch, lookup, *client)
+            : client->Lookup(options.table, batch.ids, batch.shape, lookup));
+    PrintRows(options, batch, rows, position, is_first);
     is_first = false;
   }
   return absl::OkStatus();
@@ -207,6 +251,7 @@ void AddLookup(Program& program) {
                     "quire lookup glove --word king --word queen --full",
                     "quire lookup dictionary ids.npy -o npy > rows.npy",
                     "quire lookup dictionary '[[2,3],[1,0]]' --pool mean",
+                    "quire lookup dictionary 3 --min-position 1:17",
                     "echo '[[0,1]]' | quire lookup dictionary -o json"}},
       [options](Session& session) { return Lookup(*options, session); });
   AddTable(verb, options->table);
@@ -228,6 +273,10 @@ void AddLookup(Program& program) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("LIST");
+  verb.add_option("--min-position", options->min_position,
+                  "rows no older than this, as 'quire apply' tells it: 3:1207; "
+                  "waits for it until --timeout")
+      ->type_name("EPOCH:LSN");
   AddOutput(verb, options->output, {kTable, kJson, kJsonLines, kCsv, kNpy});
   verb.add_flag("--full", options->full,
                 "show every number; else long vectors are cut as torch does");

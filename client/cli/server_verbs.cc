@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "absl/time/time.h"
 #include "base/status.h"
 #include "client/cli/output.h"
 #include "client/cli/verbs.h"
@@ -54,11 +55,33 @@ std::string TablesText(const v1::GetStatsResponse& stats) {
   return table.Text();
 }
 
+std::string SnapshotsText(const v1::LogStats& log) {
+  std::string text;
+  for (const std::string& what : log.damaged_snapshots()) {
+    text += fmt::format("A SNAPSHOT IS DAMAGED: {}\n", what);
+  }
+  if (!log.has_scrub()) {
+    return text;
+  }
+  const v1::ScrubStats& scrub = log.scrub();
+  text += scrub.passes() == 0
+              ? "snapshots not read back yet"
+              : fmt::format(
+                    "snapshots last read back {}",
+                    absl::FormatTime(
+                        "%Y-%m-%d %H:%M:%S UTC",
+                        absl::FromUnixSeconds(scrub.last_pass_unix_seconds()),
+                        absl::UTCTimeZone()));
+  return text + fmt::format(": {} read, {} found damaged\n",
+                            FormatBytes(scrub.bytes_read()),
+                            FormatCount(scrub.findings()));
+}
+
 std::string LogText(const v1::GetStatsResponse& stats) {
   const v1::LogStats& log = stats.log();
   return fmt::format(
       "log of {}, LSN {} to {}, {} not synced; {}; {} sessions\n"
-      "a start would take about {:.0f} s{}\n",
+      "a start would take about {:.0f} s{}\n{}",
       FormatBytes(log.bytes()), log.first_lsn(), log.appended().lsn(),
       FormatBytes(log.unsynced_bytes()),
       log.snapshot_lsn() == 0
@@ -66,7 +89,8 @@ std::string LogText(const v1::GetStatsResponse& stats) {
           : fmt::format("snapshot of LSN {}", log.snapshot_lsn()),
       FormatCount(stats.sessions()),
       std::ceil(log.estimated_recovery_seconds()),
-      log.has_failed() ? "\nTHE LOG HAS FAILED: changes are refused" : "");
+      log.has_failed() ? "\nTHE LOG HAS FAILED: changes are refused" : "",
+      SnapshotsText(log));
 }
 
 std::string RecoveryText(const v1::RecoveryStats& recovery) {

@@ -8,6 +8,7 @@
 #include "client/cli/table_text.h"
 #include "client/cli/verbs.h"
 #include "client/formats/input_error.h"
+#include "client/terminal/units.h"
 
 namespace quire::cli {
 namespace {
@@ -203,6 +204,43 @@ void AddRewind(Program& program, CLI::App& group) {
   AddOutput(verb, options->output, {kTable, kJson});
 }
 
+std::string VerifiedText(const std::string& table,
+                         const v1::VerifyTableResponse& verified) {
+  if (verified.snapshot_lsn() == 0) {
+    return fmt::format(
+        "table '{}': there is no snapshot yet, and the log has all of it: "
+        "'quire log verify' reads that\n",
+        table);
+  }
+  return fmt::format(
+      "table '{}': {} of the snapshot of LSN {} read, all whole\n", table,
+      terminal::FormatCount(verified.chunks_verified(), "chunk"),
+      verified.snapshot_lsn());
+}
+
+absl::Status Verify(const TableOptions& options, Session& session) {
+  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
+  QUIRE_ASSIGN_OR_RETURN(
+      const v1::VerifyTableResponse verified,
+      client->VerifyTable(options.table, session.StreamCall()));
+  Print(options.output == kTable ? VerifiedText(options.table, verified)
+                                 : ToLine(ToJson(verified)));
+  return absl::OkStatus();
+}
+
+void AddVerify(Program& program, CLI::App& group) {
+  auto options = std::make_shared<TableOptions>();
+  CLI::App& verb = program.AddVerb(
+      group,
+      {.name = "verify",
+       .description = "Read back what the server's disk has of a LOGGED table",
+       .examples = {"quire table verify users",
+                    "quire table verify users -o json"}},
+      [options](Session& session) { return Verify(*options, session); });
+  AddTable(verb, options->table);
+  AddOutput(verb, options->output, {kTable, kJson});
+}
+
 absl::Status Drop(const TableOptions& options, Session& session) {
   QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
   QUIRE_RETURN_IF_ERROR(client->DropTable(options.table));
@@ -229,12 +267,13 @@ void AddDrop(Program& program, CLI::App& group) {
 
 void AddTableVerbs(Program& program) {
   CLI::App& group = program.AddGroup(
-      "table", "Create, list, describe, alter, rewind, drop tables");
+      "table", "Create, list, describe, alter, rewind, verify, drop tables");
   AddCreate(program, group);
   AddList(program, group);
   AddDescribe(program, group);
   AddAlter(program, group);
   AddRewind(program, group);
+  AddVerify(program, group);
   AddDrop(program, group);
 }
 

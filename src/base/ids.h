@@ -14,6 +14,15 @@ enum class ShardId : uint32_t {};
 // A position in the server's order of changes; 0 is before the first.
 enum class Lsn : uint64_t {};
 
+// The same for people and other servers: an LSN means what it does in its
+// epoch, which is one start of one server.
+struct Position {
+  uint64_t epoch = 0;
+  uint64_t lsn = 0;
+
+  friend auto operator<=>(const Position&, const Position&) = default;
+};
+
 // One incarnation of a table: a table that is dropped and created again under
 // the same name has another uid.
 struct TableUid {

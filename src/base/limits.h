@@ -29,6 +29,18 @@ inline constexpr int64_t kLookupReplyBytesMax = int64_t{64} << 20;
 // can receive (its default limit is 4 MiB) with room for the header.
 inline constexpr int64_t kLookupReplyBytesDefault = 4'000'000;
 
+// Lookups of one server that wait for a position at once: each keeps its
+// request.
+inline constexpr size_t kWaitingLookupsMax = 4096;
+
+// Starts of a server whose positions are still known.
+inline constexpr size_t kEpochsMax = 1024;
+
+// How long a lookup waits for a position: if its call has no deadline; and at
+// most.
+inline constexpr int64_t kPositionWaitMsDefault = 30'000;
+inline constexpr int64_t kPositionWaitMsMax = 300'000;
+
 // A push is one step and is never split, so it is allowed to be large.
 inline constexpr int64_t kPushBytesMax = int64_t{512} << 20;
 

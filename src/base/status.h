@@ -74,6 +74,7 @@ enum class Reason {
   kFormatTooNew,    // a file of a later version
   kNotKept,         // nothing is kept of the position that is asked for
   kNoBackupDir,     // the server has no directory for backups
+  kPositionLost,    // a position that this server has not, and never will have
   // RESOURCE_EXHAUSTED
   kMemoryFull,
   kDiskFull,
@@ -83,6 +84,7 @@ enum class Reason {
   kFilling,     // a new table's initial rows are being written
   kRecovering,  // the server reads what it has on disk
   kStopping,
+  kNotCaughtUp,    // the position was not reached by the deadline
   kIoFailed,       // the disk failed
   kLogFailed,      // … and the log with it: no more writes
   kCannotConnect,  // (clients) no server answered

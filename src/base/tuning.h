@@ -1,4 +1,5 @@
-// Settings of the libraries below us, for programs that carry large messages.
+// Settings of the libraries below us, for programs that carry large messages,
+// and of threads.
 
 #pragma once
 
@@ -17,5 +18,9 @@ namespace quire {
 // gRPC takes enters a graph of who waits for whom, which is a lock of its own.
 // Switches the graph off.
 void TuneProcess();
+
+// Of the thread that calls it: whoever answers a call goes first. For work that
+// has time.
+void GiveWayToOthers();
 
 }  // namespace quire

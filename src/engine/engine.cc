@@ -75,16 +75,21 @@ absl::Status Engine::Recover(std::unique_ptr<DataDirectory> directory,
   appliers_ = std::make_unique<WorkerPool>(options_.worker_count);
   room_queue_ = std::make_unique<RoomQueue>(*log_);
   waiting_ = std::make_unique<WorkerPool>(1);
+  position_queue_ = std::make_unique<PositionQueue>(*log_, workers_);
   sequencer_.SetLog(log_.get());
   damaged_snapshots_ = recovery.damaged_snapshots();
   recovery_rates_ = progress.rates();
+  epoch_ends_ = recovery.epoch_ends();
   snapshots_ = std::make_unique<Snapshots>(
       sequencer_, *directory_, *log_, budget_,
       Snapshots::Recovered{.newest_lsn = recovery.snapshot_lsn(),
                            .newest_bytes = recovery.snapshot_bytes(),
                            .log_bytes = progress.log_bytes(),
-                           .memory_number = recovery.memory_number()},
+                           .memory_number = recovery.memory_number(),
+                           .epoch_ends = recovery.epoch_ends(),
+                           .damaged = recovery.damaged_by_lsn()},
       options_.snapshots);
+  scrubber_ = std::make_unique<Scrubber>(*directory_, *snapshots_);
   return absl::OkStatus();
 }
 
@@ -453,6 +458,7 @@ absl::Status Engine::WriteCheckedRows(LiveTable& table,
       CommitWrite(table, RecordType::kWriteRows, record.pieces()));
   table.rows().WriteRows(ids, values.data(),
                          state.empty() ? nullptr : state.data(), place);
+  table.NoteApplied(place.lsn);
   return absl::OkStatus();
 }
 
@@ -472,6 +478,7 @@ absl::Status Engine::SetLabels(LiveTable& table, std::span<const int64_t> ids,
       CommitWrite(table, RecordType::kSetLabels, {&payload, 1}));
   table.rows().InTurn(
       place, [&] { table.labels().Set(ids, labels, std::move(room)); });
+  table.NoteApplied(place.lsn);
   return absl::OkStatus();
 }
 
@@ -509,8 +516,11 @@ absl::StatusOr<uint64_t> Engine::CreateSnapshot() {
 
 absl::Status Engine::SaveMemoryTables(
     std::chrono::steady_clock::time_point deadline) {
-  return snapshots_ == nullptr ? absl::OkStatus()
-                               : snapshots_->EndWithSave(deadline);
+  if (snapshots_ == nullptr) {
+    return absl::OkStatus();
+  }
+  scrubber_->Stop();
+  return snapshots_->EndWithSave(deadline);
 }
 
 }  // namespace quire

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,10 +38,12 @@
 #include "engine/commit.h"
 #include "engine/data_directory.h"
 #include "engine/live_table.h"
+#include "engine/position_queue.h"
 #include "engine/push.h"
 #include "engine/records.h"
 #include "engine/recovery_progress.h"
 #include "engine/room_queue.h"
+#include "engine/scrubber.h"
 #include "engine/sequencer.h"
 #include "engine/snapshots.h"
 #include "journal/log.h"
@@ -213,6 +216,28 @@ class Engine {
     return static_cast<int64_t>(sequencer_.session_count());
   }
 
+  // --- Positions ---
+
+  // All changes of these tables up to there have been applied: whoever reads
+  // rows after this sees them. nullopt if none of them is LOGGED.
+  std::optional<Position> PositionOf(std::span<const TableHandle> tables) const;
+
+  // Calls `done` once, on a worker or here: when that is so of `position`, for
+  // those that are LOGGED; or with why it is not. FAILED_PRECONDITION
+  // (POSITION_LOST) for one of a start that ended before it, or of which
+  // nothing is known any more, or of one to come: it is of another server then;
+  // UNAVAILABLE (NOT_CAUGHT_UP) if it is not so in time: a moment before
+  // `deadline`, so that its caller hears of it, and within
+  // kPositionWaitMsDefault without one; (STOPPING). RESOURCE_EXHAUSTED (BUSY).
+  void WhenApplied(
+      std::vector<TableHandle> tables, const Position& position,
+      std::optional<std::chrono::steady_clock::time_point> deadline,
+      std::function<void(absl::Status)> done);
+  // Whoever waits for a position is told that the server stops, and so are
+  // later ones.
+  void GiveUpPositions();
+  size_t waiting_lookup_count() const;
+
   // --- Snapshots ---
 
   // Makes one while the engine serves; returns its LSN. FAILED_PRECONDITION
@@ -223,6 +248,18 @@ class Engine {
   // saved, if it has a data directory. STOPPING if that is not done by
   // `deadline`; they are then as they were saved before.
   absl::Status SaveMemoryTables(std::chrono::steady_clock::time_point deadline);
+
+  // What is stored of a LOGGED table in the newest snapshot is read back from
+  // the disk. CORRUPT: it is damaged, and is replaced; NOT_KEPT for a MEMORY
+  // table; CANCELLED.
+  struct Verified {
+    // 0: there is no snapshot; the log has all.
+    uint64_t snapshot_lsn = 0;
+    // Of the table: all are whole.
+    int64_t chunk_count = 0;
+  };
+  absl::StatusOr<Verified> VerifyTable(
+      const LiveTable& table, const std::function<bool()>& is_cancelled);
 
   // --- Backups ---
 
@@ -242,7 +279,8 @@ class Engine {
   // The same into an empty directory; after an error a part may be there. There
   // is a data directory.
   absl::StatusOr<Backup> BackUp(journal::Directory& target);
-  // One that is being made ends, and later ones at once.
+  // One that is being made ends, and later ones at once; so does a
+  // verification.
   void GiveUpBackups() { backup_is_given_up_ = true; }
 
   // --- The engine itself ---
@@ -282,6 +320,7 @@ class Engine {
 
   // Null: there is no data directory.
   const Snapshots* snapshots() const { return snapshots_.get(); }
+  const Scrubber* scrubber() const { return scrubber_.get(); }
   // Those that Open passed over: why, for people.
   const std::vector<std::string>& damaged_snapshots() const {
     return damaged_snapshots_;
@@ -327,6 +366,9 @@ class Engine {
   };
   absl::Status PaceBackup(BackupPace& pace, int64_t bytes) const;
 
+  // OK for one of this start, or that every start since has.
+  absl::Status CheckPosition(const Position& position) const;
+
   // --- Through the log ---
 
   // Calls `sequence` until it has a place for the change, then waits for its
@@ -364,6 +406,7 @@ class Engine {
   std::unique_ptr<DataDirectory> directory_;
   std::vector<std::string> damaged_snapshots_;
   RecoveryRates recovery_rates_;
+  std::map<uint64_t, uint64_t> epoch_ends_;  // see Recovery
 
   // Each stands alone.
   std::atomic<bool> backup_is_made_ = false;
@@ -384,7 +427,9 @@ class Engine {
   // One thread that waits for syncs.
   std::unique_ptr<WorkerPool> waiting_;
   std::unique_ptr<Snapshots> snapshots_;
+  std::unique_ptr<Scrubber> scrubber_;
   WorkerPool workers_;
+  std::unique_ptr<PositionQueue> position_queue_;
 };
 
 class Engine::Import {

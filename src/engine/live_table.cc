@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -46,6 +47,32 @@ void LiveTable::CountLookup(size_t rows) {
   counters_.lookups.fetch_add(1, std::memory_order_relaxed);
   counters_.rows_looked_up.fetch_add(static_cast<int64_t>(rows),
                                      std::memory_order_relaxed);
+}
+
+void LiveTable::NoteSequenced(uint64_t lsn) {
+  const uint64_t last = sequenced_lsn_.load(std::memory_order_relaxed);
+  if (applied_lsn_.load(std::memory_order_acquire) >= last) {
+    // None is on its way: up to this one there is nothing to apply.
+    NoteApplied(lsn - 1);
+  }
+  sequenced_lsn_.store(lsn, std::memory_order_release);
+}
+
+void LiveTable::NoteApplied(uint64_t lsn) {
+  // A later one may be noted first.
+  uint64_t applied = applied_lsn_.load(std::memory_order_relaxed);
+  while (applied < lsn && !applied_lsn_.compare_exchange_weak(
+                              applied, lsn, std::memory_order_acq_rel,
+                              std::memory_order_relaxed)) {
+  }
+}
+
+uint64_t LiveTable::AppliedUpTo(uint64_t written) const {
+  // A change that is written had been noted before: the order of these loads
+  // is what makes it seen.
+  const uint64_t sequenced = sequenced_lsn_.load(std::memory_order_acquire);
+  const uint64_t applied = applied_lsn_.load(std::memory_order_acquire);
+  return applied >= sequenced ? written : std::min(applied, written);
 }
 
 void LiveTable::FillShard(ShardId shard, bool initial_values) {

@@ -67,6 +67,18 @@ class LiveTable {
   void LookupBags(std::span<const int64_t> ids, const Bags& bags,
                   std::byte* out, std::byte* winners);
 
+  // --- Positions, of LOGGED tables ---
+
+  // A change of that LSN has a place in the table's order. By the sequencer, in
+  // the order of LSNs, before the log has the change.
+  void NoteSequenced(uint64_t lsn);
+  // It has passed all shards, and so have those before it.
+  void NoteApplied(uint64_t lsn);
+  // All changes of the table up to there have been applied: whoever reads rows
+  // after this sees them. Never goes back.
+  //   written  Log::written_lsn, read before
+  uint64_t AppliedUpTo(uint64_t written) const;
+
   // --- Initial rows ---
 
   // Writes the initial rows of one shard. See Table::FillShard.
@@ -102,6 +114,11 @@ class LiveTable {
   const std::unique_ptr<Table> rows_;
   RowLabels labels_;
   Counters counters_;
+
+  // The last change that has a place, and one such that all up to it have been
+  // applied. Release by the functions that note them; pairs with AppliedUpTo.
+  std::atomic<uint64_t> sequenced_lsn_ = 0;
+  std::atomic<uint64_t> applied_lsn_ = 0;
 
   // Release by FillShard; pairs with the acquire of ready().
   std::atomic<int32_t> shards_filled_ = 0;

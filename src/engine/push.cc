@@ -154,6 +154,7 @@ std::vector<PushResult> PreparedPush::Apply(
          .learning_rate = places[g].learning_rate,
          .step = places[g].step},
         {places[g].ticket, lsn});
+    table.NoteApplied(lsn);
     const int64_t rows_skipped = batch.rows_skipped() + moved.rows_skipped;
     LiveTable::Counters& counters = table.counters();
     counters.pushes.fetch_add(1, std::memory_order_relaxed);

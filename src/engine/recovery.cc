@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/faults.h"
+#include "base/limits.h"
 #include "base/status.h"
 #include "engine/push.h"
 #include "engine/records.h"
@@ -86,11 +87,26 @@ absl::StatusOr<journal::LogEnd> Recovery::Run(DataDirectory& directory) {
                              directory.path(), end.next_lsn));
   }
   DropImports();
+  LearnEpochEnds(end);
   progress_.End();
   // Not in the figures of the progress, which end before it.
   QUIRE_RETURN_IF_ERROR(LoadNewestSave(directory));
   QUIRE_KILL_POINT("recovery_log_replayed");
   return end;
+}
+
+void Recovery::LearnEpochEnds(const journal::LogEnd& end) {
+  for (size_t i = 0; i + 1 < end.kept.size(); ++i) {
+    if (end.kept[i].epoch != end.kept[i + 1].epoch) {
+      epoch_ends_[end.kept[i].epoch] = end.kept[i + 1].first_lsn - 1;
+    }
+  }
+  if (end.epoch > 0) {
+    epoch_ends_[end.epoch] = end.next_lsn - 1;
+  }
+  while (epoch_ends_.size() > kEpochsMax) {
+    epoch_ends_.erase(epoch_ends_.begin());
+  }
 }
 
 absl::Status Recovery::CheckIsWanted() const {

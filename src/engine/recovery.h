@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -59,12 +60,18 @@ class Recovery {
   // Of the snapshot that was loaded; 0: of none.
   uint64_t snapshot_lsn() const { return snapshot_lsn_; }
   int64_t snapshot_bytes() const { return snapshot_bytes_; }
+  // Of starts before: the last change up to the end of each.
+  const std::map<uint64_t, uint64_t>& epoch_ends() const { return epoch_ends_; }
   // Of the newest save of MEMORY tables, whole or not; 0: there is none.
   uint64_t memory_number() const { return memory_number_; }
   // Those that were damaged and passed over, and saves of MEMORY tables: why,
   // for people.
   const std::vector<std::string>& damaged_snapshots() const {
     return damaged_snapshots_;
+  }
+  // The snapshots among them, by LSN.
+  const std::map<uint64_t, std::string>& damaged_by_lsn() const {
+    return damaged_by_lsn_;
   }
 
  private:
@@ -96,6 +103,8 @@ class Recovery {
 
   // --- The log ---
 
+  // What the log says of them; it is right where a snapshot says otherwise.
+  void LearnEpochEnds(const journal::LogEnd& end);
   absl::Status Replay(const journal::LogRecord& record);
   absl::Status ReplayPush(const journal::LogRecord& record);
   absl::Status ReplayWriteRows(const journal::LogRecord& record);
@@ -144,10 +153,12 @@ class Recovery {
   // By their uids in the log.
   absl::flat_hash_map<std::array<uint8_t, 16>, Recovered> tables_;
   uint64_t epoch_ = 0;
+  std::map<uint64_t, uint64_t> epoch_ends_;
   uint64_t snapshot_lsn_ = 0;
   int64_t snapshot_bytes_ = 0;
   uint64_t memory_number_ = 0;
   std::vector<std::string> damaged_snapshots_;
+  std::map<uint64_t, std::string> damaged_by_lsn_;
 };
 
 }  // namespace quire

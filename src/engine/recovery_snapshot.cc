@@ -71,6 +71,7 @@ absl::Status Recovery::LoadNewestSnapshot(DataDirectory& directory,
     }
     damaged_snapshots_.emplace_back(status.message().data(),
                                     status.message().size());
+    damaged_by_lsn_[lsn] = damaged_snapshots_.back();
     Reset();
     progress_.Begin(0, log.BytesFrom(1));
   }
@@ -86,6 +87,7 @@ void Recovery::Reset() {
   tables_.clear();
   engine_.sequencer_.Reset();
   epoch_ = 0;
+  epoch_ends_.clear();
 }
 
 absl::StatusOr<bool> Recovery::LoadSnapshot(
@@ -101,6 +103,9 @@ absl::StatusOr<bool> Recovery::LoadSnapshot(
     }
   }
   epoch_ = manifest.epoch();
+  for (const storage::v1::EpochEnd& end : manifest.epoch_ends()) {
+    epoch_ends_[end.epoch()] = end.lsn();
+  }
   std::vector<TableHandle> tables;
   for (const storage::v1::TableState& state : manifest.tables()) {
     QUIRE_ASSIGN_OR_RETURN(tables.emplace_back(), LoadTable(state));

@@ -29,6 +29,7 @@ absl::Status TableReplaced(std::string_view name) {
 void Sequencer::SetLog(journal::Log* log) {
   MutexLock lock(mutex_);
   log_ = log;
+  last_lsn_ = log->appended_lsn();
 }
 
 // --- Tables ---
@@ -490,10 +491,13 @@ void Sequencer::AppendLocked(Change& change,
                              std::vector<std::shared_ptr<TableOrder>> tables) {
   change.sequencer_ = this;
   change.tables_ = std::move(tables);
+  const uint64_t lsn = last_lsn_ + 1;
   for (const auto& table : change.tables_) {
     table->waiting.push_back(&change);
+    table->table->NoteSequenced(lsn);
   }
-  log_->Append(change);
+  last_lsn_ = log_->Append(change);
+  QUIRE_CHECK(last_lsn_ == lsn, "all records of the log come this way");
   QUIRE_KILL_POINT("change_appended");
 }
 

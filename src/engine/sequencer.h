@@ -286,6 +286,8 @@ class Sequencer {
 
   mutable Mutex mutex_;
   journal::Log* log_ QUIRE_GUARDED_BY(mutex_) = nullptr;
+  // Of the log.
+  uint64_t last_lsn_ QUIRE_GUARDED_BY(mutex_) = 0;
   // By uid.
   TableOrders orders_ QUIRE_GUARDED_BY(mutex_);
   SessionTable sessions_ QUIRE_GUARDED_BY(mutex_){kSessionCountMax};

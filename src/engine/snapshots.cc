@@ -1,8 +1,6 @@
 #include "engine/snapshots.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -13,6 +11,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "base/faults.h"
 #include "base/status.h"
+#include "base/tuning.h"
 #include "engine/stored.h"
 #include "journal/snapshots.h"
 #include "quire/storage/v1/storage.pb.h"
@@ -27,13 +26,8 @@ constexpr std::chrono::milliseconds kWaitInterval{1};
 // Rows whose labels are written in one chunk.
 constexpr int64_t kLabelRows = 16'384;
 
-// Of this thread. Whoever answers a call goes first: a snapshot has time.
-constexpr int kNiceness = 10;
-
-void GiveWayToOthers() {
-  // To others of this process too, says Linux of a thread; setpriority(2).
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness);
-}
+// How long after a damaged one could not be replaced that is tried again.
+constexpr std::chrono::seconds kReplaceInterval{10};
 
 absl::Status StoppingError() {
   return Error(Reason::kStopping,
@@ -85,12 +79,14 @@ Snapshots::Snapshots(Sequencer& sequencer, DataDirectory& directory,
       log_(log),
       tables_(tables),
       policy_(policy),
+      epoch_ends_(recovered.epoch_ends),
       memory_saves_(sequencer, directory, tables, recovered.memory_number,
                     policy.rate_bytes),
       newest_lsn_(recovered.newest_lsn),
       newest_bytes_(recovered.newest_bytes),
       log_bytes_(-recovered.log_bytes),
       made_(std::chrono::steady_clock::now()),
+      damaged_(recovered.damaged),
       thread_([this] { Run(); }) {}
 
 Snapshots::~Snapshots() { Stop(); }
@@ -130,6 +126,34 @@ int64_t Snapshots::newest_bytes() const {
   return newest_bytes_;
 }
 
+void Snapshots::ReportDamaged(uint64_t lsn, std::string what) {
+  MutexLock lock(mutex_);
+  damaged_[lsn] = std::move(what);
+  has_new_damage_ = true;
+  wanted_changed_.NotifyAll();
+}
+
+std::vector<std::string> Snapshots::damaged() const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> whats;
+  for (const auto& [lsn, what] : damaged_) {
+    whats.push_back(what);
+  }
+  return whats;
+}
+
+bool Snapshots::IsDamaged(uint64_t lsn) const {
+  MutexLock lock(mutex_);
+  return damaged_.contains(lsn);
+}
+
+bool Snapshots::ReplacementIsDue() const {
+  MutexLock lock(mutex_);
+  return has_new_damage_ ||
+         (damaged_.contains(newest_lsn_) &&
+          std::chrono::steady_clock::now() - replaced_ > kReplaceInterval);
+}
+
 int64_t Snapshots::log_bytes_since() const {
   const int64_t appended = log_.stats().appended_bytes;
   MutexLock lock(mutex_);
@@ -167,7 +191,7 @@ void Snapshots::Run() {
     bool is_wanted = false;
     {
       MutexLock lock(mutex_);
-      if (!stopping_ && wanted_ == answered_) {
+      if (!stopping_ && wanted_ == answered_ && !has_new_damage_) {
         wanted_changed_.WaitUntil(
             mutex_, std::chrono::steady_clock::now() + kDueInterval);
       }
@@ -178,12 +202,18 @@ void Snapshots::Run() {
       is_wanted = wanted_ > answered_;
     }
     RemoveWhatWasHeld();
-    if (!is_wanted && !IsDue()) {
+    const bool is_due = is_wanted || IsDue();
+    if (!is_due && !ReplacementIsDue()) {
       continue;
     }
-    absl::StatusOr<uint64_t> made = MakeAll();
+    {
+      MutexLock lock(mutex_);
+      has_new_damage_ = false;
+      replaced_ = std::chrono::steady_clock::now();
+    }
+    absl::StatusOr<uint64_t> made = is_due ? MakeAll() : MakeOne();
     MutexLock lock(mutex_);
-    if (!made.ok()) {
+    if (!made.ok() && is_due) {
       // Not at once again: the disk may be full.
       made_ = std::chrono::steady_clock::now();
     }
@@ -218,7 +248,7 @@ absl::StatusOr<uint64_t> Snapshots::MakeOne() {
       table.table->rows().SetCopied(false);
     }
   };
-  if (image.lsn == newest_lsn()) {
+  if (image.lsn == newest_lsn() && !IsDamaged(image.lsn)) {
     {
       MutexLock lock(mutex_);
       made_ = std::chrono::steady_clock::now();
@@ -239,6 +269,7 @@ absl::StatusOr<uint64_t> Snapshots::MakeOne() {
     newest_bytes_ = writer->bytes_written();
     log_bytes_ = log_bytes;
     made_ = std::chrono::steady_clock::now();
+    damaged_.erase(image.lsn);
   }
   QUIRE_RETURN_IF_ERROR(RemoveOld());
   return image.lsn;
@@ -254,6 +285,11 @@ absl::Status Snapshots::Write(const Sequencer::Image& image,
   }
   QUIRE_KILL_POINT("snapshot_begun");
   storage::v1::SnapshotManifest manifest = ManifestOf(image, log_.epoch());
+  for (const auto& [epoch, lsn] : epoch_ends_) {
+    storage::v1::EpochEnd& end = *manifest.add_epoch_ends();
+    end.set_epoch(epoch);
+    end.set_lsn(lsn);
+  }
   for (size_t i = 0; i < image.tables.size(); ++i) {
     storage::v1::TableState& state =
         *manifest.mutable_tables(static_cast<int>(i));
@@ -369,11 +405,27 @@ void Snapshots::Pace(int64_t bytes,
 }
 
 absl::Status Snapshots::RemoveDamaged(uint64_t lsn) {
+  // The next one may not come to be.
+  QUIRE_RETURN_IF_ERROR(WaitUntil([] { return true; }));
   QUIRE_ASSIGN_OR_RETURN(const journal::SnapshotList list,
                          journal::ListSnapshots(directory_.snapshots()));
-  return std::ranges::find(list.lsns, lsn) == list.lsns.end()
-             ? absl::OkStatus()
-             : journal::RemoveSnapshot(directory_.snapshots(), lsn);
+  if (std::ranges::find(list.lsns, lsn) == list.lsns.end()) {
+    return absl::OkStatus();
+  }
+  const uint64_t first_lsn = log_.first_lsn();
+  const bool can_be_missed =
+      first_lsn == 1 || std::ranges::any_of(list.lsns, [&](uint64_t other) {
+        return other < lsn && first_lsn <= other + 1 && !IsDamaged(other);
+      });
+  if (!can_be_missed) {
+    return Error(Reason::kCorrupt,
+                 fmt::format("the snapshot of LSN {} is damaged, no older one "
+                             "is kept that could stand in for it, and nothing "
+                             "has changed since: it is replaced with the next "
+                             "change. Keep more than one: --snapshot-keep 2",
+                             lsn));
+  }
+  return journal::RemoveSnapshot(directory_.snapshots(), lsn);
 }
 
 Snapshots::Hold::Hold(Snapshots& snapshots) : snapshots_(snapshots) {
@@ -403,14 +455,42 @@ absl::Status Snapshots::RemoveOld() {
   if (removal_is_due_) {
     return absl::OkStatus();
   }
+  QUIRE_RETURN_IF_ERROR(RemoveReplaced());
   QUIRE_RETURN_IF_ERROR(
       RemoveAllBut(static_cast<size_t>(std::max(policy_.keep, 1))));
   return log_.stats().is_full ? RemoveAllBut(1) : absl::OkStatus();
 }
 
-absl::Status Snapshots::RemoveAllBut(size_t count) {
+absl::Status Snapshots::RemoveReplaced() {
+  std::vector<uint64_t> replaced;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [lsn, what] : damaged_) {
+      if (lsn < newest_lsn_) {
+        replaced.push_back(lsn);
+      }
+    }
+  }
+  if (replaced.empty()) {
+    return absl::OkStatus();
+  }
   QUIRE_ASSIGN_OR_RETURN(const journal::SnapshotList list,
                          journal::ListSnapshots(directory_.snapshots()));
+  for (const uint64_t lsn : replaced) {
+    if (std::ranges::find(list.lsns, lsn) != list.lsns.end()) {
+      QUIRE_RETURN_IF_ERROR(
+          journal::RemoveSnapshot(directory_.snapshots(), lsn));
+    }
+    MutexLock lock(mutex_);
+    damaged_.erase(lsn);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Snapshots::RemoveAllBut(size_t count) {
+  QUIRE_ASSIGN_OR_RETURN(journal::SnapshotList list,
+                         journal::ListSnapshots(directory_.snapshots()));
+  std::erase_if(list.lsns, [this](uint64_t lsn) { return IsDamaged(lsn); });
   for (size_t i = count; i < list.lsns.size(); ++i) {
     QUIRE_RETURN_IF_ERROR(
         journal::RemoveSnapshot(directory_.snapshots(), list.lsns[i]));

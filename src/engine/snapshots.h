@@ -15,13 +15,23 @@
 // changes that its chunk does not have. Nobody waits for a snapshot but those
 // who write to the shard whose chunk is being copied.
 //
+// One that is found to be damaged (engine/scrubber.h) does not count any more:
+// older ones are kept, and the log from them on. If it is the newest, or there
+// have been changes since that, another is made at once, and then it is
+// removed. If there has been no change since, the other has its LSN and so its
+// name: it is then removed first, if an older one and the log, or the whole
+// log, can stand in for it meanwhile; else it stays until something changes.
+//
 // Thread safety: all functions may be called from any thread.
 
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -48,6 +58,15 @@ struct SnapshotPolicy {
   // back a table can be rewound. When the log is full, from the newest on,
   // which alone is kept then.
   int keep = 2;
+
+  // Those that are kept are read back so long after the last time, to find what
+  // the disk has lost. 0: never.
+  std::chrono::milliseconds scrub_interval = std::chrono::hours(24);
+  // Bytes a second that this reads. 0: no bound.
+  int64_t scrub_rate_bytes = 32'000'000;
+  // Called for each that is damaged: with what is, and what to do. On a thread
+  // of the scrubber's; must be short.
+  std::function<void(const absl::Status&)> on_damage;
 };
 
 class Snapshots {
@@ -61,6 +80,10 @@ class Snapshots {
     int64_t log_bytes = 0;
     // See MemorySaves.
     uint64_t memory_number = 0;
+    // See Recovery.
+    std::map<uint64_t, uint64_t> epoch_ends;
+    // Those that were passed over, by LSN: why, for people.
+    std::map<uint64_t, std::string> damaged;
   };
   // All outlive it.
   Snapshots(Sequencer& sequencer, DataDirectory& directory, journal::Log& log,
@@ -90,6 +113,12 @@ class Snapshots {
   // after. The snapshots outlive it.
   class Hold;
 
+  // The snapshot of that LSN is not as it was written: `what` says it to
+  // people.
+  void ReportDamaged(uint64_t lsn, std::string what);
+  // Of those that have not been replaced.
+  std::vector<std::string> damaged() const;
+
   const SnapshotPolicy& policy() const { return policy_; }
 
  private:
@@ -98,6 +127,8 @@ class Snapshots {
   void Stop();
   bool is_stopping() const;
   bool IsDue() const;
+  bool IsDamaged(uint64_t lsn) const;
+  bool ReplacementIsDue() const;
   // Those and what follows are thread_'s alone.
   absl::StatusOr<uint64_t> MakeAll();
   absl::StatusOr<uint64_t> MakeOne();
@@ -113,10 +144,13 @@ class Snapshots {
   absl::Status WaitUntil(const Condition& is_so);
   // Waits as long as so many bytes since `begun` want.
   void Pace(int64_t bytes, std::chrono::steady_clock::time_point begun);
-  // A damaged one of this LSN, that a start passed over.
+  // A damaged one, to make another of its LSN: CORRUPT if that cannot be.
   absl::Status RemoveDamaged(uint64_t lsn);
   // So that the log shrinks.
   absl::Status RemoveOld();
+  // Damaged ones that are not the newest.
+  absl::Status RemoveReplaced() QUIRE_REQUIRES(removing_);
+  // The newest so many, of those that are whole.
   absl::Status RemoveAllBut(size_t count) QUIRE_REQUIRES(removing_);
   // What a hold has put off.
   void RemoveWhatWasHeld();
@@ -126,6 +160,7 @@ class Snapshots {
   journal::Log& log_;
   const MemoryBudget& tables_;
   const SnapshotPolicy policy_;
+  const std::map<uint64_t, uint64_t> epoch_ends_;
 
   MemorySaves memory_saves_;
 
@@ -145,6 +180,11 @@ class Snapshots {
   // had since when the server started.
   int64_t log_bytes_ QUIRE_GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point made_ QUIRE_GUARDED_BY(mutex_);
+  // By LSN: what is damaged, for people.
+  std::map<uint64_t, std::string> damaged_ QUIRE_GUARDED_BY(mutex_);
+  bool has_new_damage_ QUIRE_GUARDED_BY(mutex_) = false;
+  // When it was last tried to make up for them.
+  std::chrono::steady_clock::time_point replaced_ QUIRE_GUARDED_BY(mutex_);
   // How often Make was called; how often it has its answer, and the last one.
   uint64_t wanted_ QUIRE_GUARDED_BY(mutex_) = 0;
   uint64_t answered_ QUIRE_GUARDED_BY(mutex_) = 0;

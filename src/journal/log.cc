@@ -149,6 +149,7 @@ absl::StatusOr<std::unique_ptr<Log>> Log::Start(Directory& directory,
     log->tail_bytes_ = first->header.segment_bytes;
     log->stats_.bytes += first->header.segment_bytes;
     log->kept_.push_back({.number = end.next_number,
+                          .epoch = log->epoch_,
                           .first_lsn = end.next_lsn,
                           .bytes = first->header.segment_bytes});
     log->unsynced_.clear();
@@ -244,8 +245,10 @@ void Log::UseNextSegment() {
   tail_number_ = next_->header.number;
   tail_offset_ = kFirstOffset;
   tail_bytes_ = next_->header.segment_bytes;
-  kept_.push_back(
-      {.number = tail_number_, .first_lsn = next_lsn_, .bytes = tail_bytes_});
+  kept_.push_back({.number = tail_number_,
+                   .epoch = epoch_,
+                   .first_lsn = next_lsn_,
+                   .bytes = tail_bytes_});
   to_write_.push_back(std::move(next_));
   next_ = nullptr;
   prepare_.NotifyOne();
@@ -471,7 +474,7 @@ void Log::FinishRun(std::span<LogEntry* const> run, absl::Status status,
     MutexLock lock(mutex_);
     status = failure_;
     if (status.ok()) {
-      written_lsn_ = run.back()->lsn_;
+      written_lsn_.store(run.back()->lsn_, std::memory_order_release);
       ++stats_.writes;
       current_->written_end = end_;
       if (unsynced_.empty() || unsynced_.back() != current_) {
@@ -665,8 +668,7 @@ uint64_t Log::appended_lsn() const {
 }
 
 uint64_t Log::written_lsn() const {
-  MutexLock lock(mutex_);
-  return written_lsn_;
+  return written_lsn_.load(std::memory_order_acquire);
 }
 
 uint64_t Log::synced_lsn() const {

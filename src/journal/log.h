@@ -21,6 +21,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -128,7 +129,7 @@ class Log {
   // Waits until all that has been appended is synced.
   absl::Status Sync();
 
-  // All records up to there are.
+  // All records up to there are. What is written is known without a lock.
   uint64_t appended_lsn() const;
   uint64_t written_lsn() const;
   uint64_t synced_lsn() const;
@@ -251,7 +252,8 @@ class Log {
   std::vector<LogEntry*> queue_ QUIRE_GUARDED_BY(mutex_);
   bool writer_is_done_ QUIRE_GUARDED_BY(mutex_) = false;
 
-  uint64_t written_lsn_ QUIRE_GUARDED_BY(mutex_);
+  // Changed under mutex_. Release by the writer; pairs with written_lsn().
+  std::atomic<uint64_t> written_lsn_;
   uint64_t synced_lsn_ QUIRE_GUARDED_BY(mutex_);
   uint64_t sync_wanted_lsn_ QUIRE_GUARDED_BY(mutex_) = 0;
   // Written to since the last sync, in order.

@@ -165,6 +165,7 @@ absl::Status LogReader::ReadRange(LsnRange wanted, const Take& take,
   for (const Segment& segment : segments_) {
     if (segment.link) {
       end.kept.push_back({.number = segment.header.number,
+                          .epoch = segment.link->epoch,
                           .first_lsn = segment.link->first_lsn,
                           .bytes = segment.header.segment_bytes});
     }

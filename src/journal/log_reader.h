@@ -41,6 +41,8 @@ struct LogRecord {
 // A segment that has records.
 struct KeptSegment {
   uint64_t number = 0;
+  // Which start wrote it.
+  uint64_t epoch = 0;
   uint64_t first_lsn = 0;
   int64_t bytes = 0;
 };

@@ -15,10 +15,7 @@ namespace {
 
 absl::Status Damaged(std::string_view path, std::string_view what) {
   return Error(Reason::kCorrupt,
-               fmt::format("{}: {}. Nothing was changed. Use an older snapshot "
-                           "with the log since, or restore the data directory "
-                           "from a backup",
-                           path, what));
+               fmt::format("{}: {}{}", path, what, kDamagedSnapshotRemedy));
 }
 
 absl::Status CheckVersion(std::string_view path, const FormatVersion& version) {
@@ -33,16 +30,25 @@ absl::Status CheckVersion(std::string_view path, const FormatVersion& version) {
                            version.incompatible_features, kSnapshotMajor));
 }
 
-absl::StatusOr<std::vector<std::byte>> ReadWhole(const File& file,
-                                                 std::string_view path) {
+using Source = SnapshotReader::Source;
+
+absl::StatusOr<std::vector<std::byte>> ReadWhole(File& file,
+                                                 std::string_view path,
+                                                 Source source) {
   QUIRE_ASSIGN_OR_RETURN(const int64_t size, file.Size());
   if (size > kManifestBytesMax) {
     return Damaged(path, fmt::format("it has {} bytes, and may have {}", size,
                                      kManifestBytesMax));
   }
   std::vector<std::byte> bytes(static_cast<size_t>(size));
+  if (source == Source::kDisk) {
+    file.Forget(size);
+  }
   QUIRE_ASSIGN_OR_RETURN(const size_t read, file.Read(0, bytes));
   bytes.resize(read);
+  if (source == Source::kDisk) {
+    file.Forget(size);
+  }
   return bytes;
 }
 
@@ -109,6 +115,8 @@ class ChunkCursor {
 
   absl::Status Begin();
   bool at_end() const { return offset_ == expected_.bytes; }
+  // Behind the chunk just read.
+  int64_t offset() const { return offset_; }
   // Reads a chunk; not at the end.
   absl::Status Next();
 
@@ -177,14 +185,16 @@ absl::Status ChunkCursor::Next() {
 
 SnapshotReader::SnapshotReader(std::unique_ptr<Directory> directory,
                                std::vector<std::byte> manifest_bytes,
-                               Manifest manifest)
+                               Manifest manifest, Source source)
     : directory_(std::move(directory)),
       manifest_bytes_(std::move(manifest_bytes)),
-      manifest_(std::move(manifest)) {}
+      manifest_(std::move(manifest)),
+      source_(source) {}
 
 absl::StatusOr<SnapshotReader> SnapshotReader::Open(Directory& snapshots,
                                                     const Identity& identity,
-                                                    uint64_t lsn) {
+                                                    uint64_t lsn,
+                                                    Source source) {
   QUIRE_ASSIGN_OR_RETURN(std::unique_ptr<Directory> directory,
                          snapshots.OpenDirectory(SnapshotName(lsn)));
   const std::string path = PathOf(*directory, kManifestName);
@@ -195,11 +205,12 @@ absl::StatusOr<SnapshotReader> SnapshotReader::Open(Directory& snapshots,
   }
   QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
                          directory->Open(kManifestName));
-  QUIRE_ASSIGN_OR_RETURN(std::vector<std::byte> bytes, ReadWhole(*file, path));
+  QUIRE_ASSIGN_OR_RETURN(std::vector<std::byte> bytes,
+                         ReadWhole(*file, path, source));
   QUIRE_ASSIGN_OR_RETURN(Manifest manifest,
                          CheckedManifest(bytes, path, identity, lsn));
   SnapshotReader reader(std::move(directory), std::move(bytes),
-                        std::move(manifest));
+                        std::move(manifest), source);
   QUIRE_RETURN_IF_ERROR(reader.CheckFiles());
   return reader;
 }
@@ -244,9 +255,16 @@ absl::Status SnapshotReader::ReadFile(size_t index, const Take& take) const {
   ChunkCursor cursor(*file, PathOf(*directory_, DataFileName(index)),
                      DataFileSeed(manifest_.seed, index),
                      manifest_.files[index]);
+  const auto forget = [&](int64_t end) {
+    if (source_ == Source::kDisk) {
+      file->Forget(end);
+    }
+  };
+  forget(manifest_.files[index].bytes);
   QUIRE_RETURN_IF_ERROR(cursor.Begin());
   while (!cursor.at_end()) {
     QUIRE_RETURN_IF_ERROR(cursor.Next());
+    forget(cursor.offset());
     QUIRE_RETURN_IF_ERROR(take(cursor.header(), cursor.payload()));
   }
   return absl::OkStatus();

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,15 +21,28 @@
 
 namespace quire::journal {
 
+// The end of each CORRUPT of this reader: what to do where no server has the
+// rows.
+inline constexpr std::string_view kDamagedSnapshotRemedy =
+    ". Nothing was changed. Use an older snapshot with the log since, or "
+    "restore the data directory from a backup";
+
 class SnapshotReader {
  public:
   // Reads the manifest, and looks whether the data files are there and have the
   // sizes that it says. CORRUPT if not, or if it is damaged: the message names
   // the file; FOREIGN_DATA if it is of another data directory; FORMAT_TOO_NEW;
   // IO_FAILED also if there is no such snapshot. Nothing on the disk changes.
+  enum class Source {
+    kCache,  // wherever the system has it
+    // The disk itself, where the system lets us; and nothing of what is read
+    // stays in memory, where others have more use for the room.
+    kDisk,
+  };
   static absl::StatusOr<SnapshotReader> Open(Directory& snapshots,
                                              const Identity& identity,
-                                             uint64_t lsn);
+                                             uint64_t lsn,
+                                             Source source = Source::kCache);
 
   // What Finish was given; as long as the reader lives.
   Bytes body() const { return manifest_.body; }
@@ -51,7 +65,8 @@ class SnapshotReader {
 
  private:
   SnapshotReader(std::unique_ptr<Directory> directory,
-                 std::vector<std::byte> manifest_bytes, Manifest manifest);
+                 std::vector<std::byte> manifest_bytes, Manifest manifest,
+                 Source source);
   absl::Status CheckFiles() const;
   // Of the size that the manifest says.
   absl::StatusOr<std::unique_ptr<File>> OpenFile(size_t index) const;
@@ -60,6 +75,7 @@ class SnapshotReader {
   // What the manifest's body leads into.
   std::vector<std::byte> manifest_bytes_;
   Manifest manifest_;
+  Source source_;
 };
 
 }  // namespace quire::journal

@@ -204,8 +204,20 @@ void ReadTable<v1::TableLookupResult>(PieceReader& in, Draft& /*draft*/,
 }
 
 template <>
+void ReadFields<v1::Position>(PieceReader& in, Draft& draft) {
+  Position& position = draft.position.emplace();
+  if (in.TakeTag(v1::Position::kEpochFieldNumber, WireType::kVarint)) {
+    position.epoch = in.Varint();
+  }
+  if (in.TakeTag(v1::Position::kLsnFieldNumber, WireType::kVarint)) {
+    position.lsn = in.Varint();
+  }
+}
+
+template <>
 void ReadFields<v1::LookupRequest>(PieceReader& in, Draft& draft) {
   using Request = v1::LookupRequest;
+  ReadMessage<v1::Position>(in, Request::kMinPositionFieldNumber, draft);
   if (in.TakeTag(Request::kMaxResponseBytesFieldNumber, WireType::kVarint)) {
     draft.max_response_bytes = static_cast<int64_t>(in.Varint());
   }
@@ -235,6 +247,7 @@ void ReadFields<v1::ApplyGradientRequest>(PieceReader& in, Draft& draft) {
 template <>
 void ReadFields<v1::LookupResponse>(PieceReader& in, Draft& draft) {
   using Response = v1::LookupResponse;
+  ReadMessage<v1::Position>(in, Response::kPositionFieldNumber, draft);
   ReadTables<v1::TableLookupResult>(in, Response::kTablesFieldNumber, draft);
 }
 

@@ -204,6 +204,16 @@ absl::Status CheckPushId(const PushIdDraft& draft, PushName& name) {
   return absl::OkStatus();
 }
 
+absl::Status CheckMinPosition(const std::optional<Position>& position) {
+  if (position && position->epoch == 0) {
+    return Error(Reason::kBadValue,
+                 "a position has the epoch that it was given with, which is 1 "
+                 "or more",
+                 "min_position.epoch");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckMaxResponseBytes(const std::optional<int64_t>& bytes) {
   if (bytes && *bytes <= 0) {
     return Error(Reason::kBadValue,
@@ -219,10 +229,12 @@ absl::Status CheckMaxResponseBytes(const std::optional<int64_t>& bytes) {
 
 absl::StatusOr<LookupRequest> CheckLookupRequest(Draft draft) {
   LookupRequest request;
+  QUIRE_RETURN_IF_ERROR(CheckMinPosition(draft.position));
   QUIRE_RETURN_IF_ERROR(CheckMaxResponseBytes(draft.max_response_bytes));
   QUIRE_RETURN_IF_ERROR(CheckIdCount(draft, request.id_count));
   QUIRE_RETURN_IF_ERROR(CheckTables(draft, request.tables, request.bag_count));
   request.max_response_bytes = draft.max_response_bytes;
+  request.min_position = draft.position;
   request.storage = std::move(draft.storage);
   return request;
 }
@@ -243,6 +255,7 @@ absl::StatusOr<LookupResponse> CheckLookupResponse(Draft draft) {
   LookupResponse response;
   int64_t bag_count = 0;
   QUIRE_RETURN_IF_ERROR(CheckTables(draft, response.tables, bag_count));
+  response.position = draft.position;
   response.storage = std::move(draft.storage);
   return response;
 }

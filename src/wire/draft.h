@@ -11,6 +11,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "base/byte_range.h"
+#include "base/ids.h"
 #include "base/limits.h"
 
 namespace quire::wire {
@@ -59,6 +60,8 @@ struct Draft {
   // Of messages on streams: StreamRequest::request_id.
   std::optional<uint64_t> request_id;
   std::optional<int64_t> max_response_bytes;
+  // The min_position of a lookup, or the position of its reply.
+  std::optional<Position> position;
   std::optional<PushIdDraft> push_id;
   int min_durability = 0;
   std::vector<TableDraft> tables;

@@ -71,6 +71,22 @@ void WriteIds(Writer to, int field, const std::optional<Shape>& shape,
   });
 }
 
+template <typename Writer>
+void WritePosition(Writer to, int field,
+                   const std::optional<Position>& position) {
+  if (!position) {
+    return;
+  }
+  to.Nested(field, [&](auto message) {
+    if (position->epoch != 0) {
+      message.Varint(v1::Position::kEpochFieldNumber, position->epoch);
+    }
+    if (position->lsn != 0) {
+      message.Varint(v1::Position::kLsnFieldNumber, position->lsn);
+    }
+  });
+}
+
 v1::Bags::Pooling PoolingNumber(Pooling pooling) {
   switch (pooling) {
     case Pooling::kSum:
@@ -136,11 +152,13 @@ int64_t WinnerBytes(const GradientEntry& entry) {
 struct LookupRequestBody {
   std::span<const LookupEntry> entries;
   std::optional<int64_t> max_response_bytes;
+  std::optional<Position> min_position;
 
   template <typename Writer>
   void Write(Writer to) const {
     using Request = v1::LookupRequest;
     using Table = v1::TableLookup;
+    WritePosition(to, Request::kMinPositionFieldNumber, min_position);
     if (max_response_bytes) {
       to.Varint(Request::kMaxResponseBytesFieldNumber,
                 static_cast<uint64_t>(*max_response_bytes));
@@ -203,10 +221,12 @@ struct ApplyGradientRequestBody {
 
 struct LookupResponseBody {
   std::span<const RowsEntry> entries;
+  std::optional<Position> position;
 
   template <typename Writer>
   void Write(Writer to) const {
     using Table = v1::TableLookupResult;
+    WritePosition(to, v1::LookupResponse::kPositionFieldNumber, position);
     for (const RowsEntry& entry : entries) {
       to.Nested(v1::LookupResponse::kTablesFieldNumber, [&](auto table) {
         table.String(Table::kTableUidFieldNumber, AsText(entry.table_uid));
@@ -287,9 +307,10 @@ void CopyPayload(std::span<const Element> elements, const MessageLayout& layout,
 
 MessageLayout LayOutLookupRequest(std::span<const LookupEntry> entries,
                                   std::optional<int64_t> max_response_bytes,
-                                  std::optional<uint64_t> request_id) {
-  return LayOut(LookupRequestBody{entries, max_response_bytes}, kStreamRequest,
-                request_id);
+                                  std::optional<uint64_t> request_id,
+                                  std::optional<Position> min_position) {
+  return LayOut(LookupRequestBody{entries, max_response_bytes, min_position},
+                kStreamRequest, request_id);
 }
 
 MessageLayout LayOutApplyGradientRequest(std::span<const GradientEntry> entries,
@@ -314,14 +335,18 @@ std::string EncodePushId(std::string_view session_id, uint64_t sequence) {
 }
 
 MessageLayout LayOutLookupResponse(std::span<const RowsEntry> entries,
-                                   std::optional<uint64_t> request_id) {
-  return LayOut(LookupResponseBody{entries}, kStreamResponse, request_id);
+                                   std::optional<uint64_t> request_id,
+                                   std::optional<Position> position) {
+  return LayOut(LookupResponseBody{entries, position}, kStreamResponse,
+                request_id);
 }
 
 int64_t LookupResponseBytes(std::span<const RowsEntry> entries,
-                            std::optional<uint64_t> request_id) {
+                            std::optional<uint64_t> request_id,
+                            std::optional<Position> position) {
   SizeSink sink;
-  WriteMessage(sink, LookupResponseBody{entries}, kStreamResponse, request_id);
+  WriteMessage(sink, LookupResponseBody{entries, position}, kStreamResponse,
+               request_id);
   return sink.size();
 }
 

@@ -64,7 +64,8 @@ struct GradientEntry {
 MessageLayout LayOutLookupRequest(
     std::span<const LookupEntry> entries,
     std::optional<int64_t> max_response_bytes,
-    std::optional<uint64_t> request_id = std::nullopt);
+    std::optional<uint64_t> request_id = std::nullopt,
+    std::optional<Position> min_position = std::nullopt);
 
 // Payload 4i: the weights of entry i; then its winners, its ids, its gradient.
 //   min_durability  a v1::Durability; 0: the tables' default
@@ -105,10 +106,12 @@ struct RowsEntry {
 // Each is shape.element_count() elements.
 MessageLayout LayOutLookupResponse(
     std::span<const RowsEntry> entries,
-    std::optional<uint64_t> request_id = std::nullopt);
+    std::optional<uint64_t> request_id = std::nullopt,
+    std::optional<Position> position = std::nullopt);
 
 // LayOutLookupResponse(…).size(), for the limit on replies: allocates nothing.
 int64_t LookupResponseBytes(std::span<const RowsEntry> entries,
-                            std::optional<uint64_t> request_id = std::nullopt);
+                            std::optional<uint64_t> request_id = std::nullopt,
+                            std::optional<Position> position = std::nullopt);
 
 }  // namespace quire::wire

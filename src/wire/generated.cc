@@ -92,9 +92,13 @@ ShapeDraft ConvertShape(const v1::Shape& source) {
   return target;
 }
 
+Position PositionOf(const v1::Position& source) {
+  return {.epoch = source.epoch(), .lsn = source.lsn()};
+}
+
 absl::Status Converter::Convert(const v1::LookupRequest& request) {
   if (request.has_min_position()) {
-    return NotBuilt("waiting for a position", "min_position");
+    draft_.position = PositionOf(request.min_position());
   }
   if (request.has_max_response_bytes()) {
     draft_.max_response_bytes = request.max_response_bytes();
@@ -112,6 +116,9 @@ absl::Status Converter::Convert(const v1::ApplyGradientRequest& request) {
 }
 
 absl::Status Converter::Convert(const v1::LookupResponse& response) {
+  if (response.has_position()) {
+    draft_.position = PositionOf(response.position());
+  }
   return ConvertTables(response.tables());
 }
 

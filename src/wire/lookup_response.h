@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,8 @@ struct TableRows {
 struct LookupResponse {
   // In the order asked; whether there are as many is for the caller to check.
   std::vector<TableRows> tables;
+  // All changes up to there are in the rows; absent for MEMORY tables.
+  std::optional<Position> position;
   // Keeps the payloads that the generated code has read, as in LookupRequest.
   std::shared_ptr<const void> storage;
 

@@ -73,6 +73,8 @@ struct LookupRequest {
   // What the caller can receive: more than 0, otherwise as it was asked (the
   // server has a limit of its own).
   std::optional<int64_t> max_response_bytes;
+  // Rows no older than this are wanted; the epoch is 1 or more.
+  std::optional<Position> min_position;
   // Over all tables; at most kIdsPerRequestMax.
   int64_t id_count = 0;
   // Over all tables; at most kIdsPerRequestMax. Each takes 8 bytes of memory.

@@ -227,7 +227,7 @@ class FailuresTest(cli_case.CliCase):
              "row", "snapshot create", "snapshot list", "snapshot restore",
              "snapshot verify", "stats", "table alter", "table create",
              "table describe", "table drop", "table list", "table rewind",
-             "version"])
+             "table verify", "version"])
 
 
 if __name__ == "__main__":

@@ -54,6 +54,40 @@ class HistoryTest(cli_case.CliCase):
         self.refused(1, "there is no table 'none'",
                      "table", "rewind", "none", "--to-lsn", 1)
 
+    def test_a_lookup_waits_for_the_position_that_an_apply_tells(self):
+        self.make("read")
+        told = self.quire("apply", "read", 2, "--fill", 1)
+        position = re.search(r"written at (\d+:\d+)", told)[1]
+        found = json.loads(self.quire(
+            "lookup", "read", 2, "--min-position", position, "-o", "json"))
+        self.assertEqual(found["embeddings"], [[-1, -1]])
+        epoch, lsn = map(int, position.split(":"))
+        # The command has closed its session since, which is a change as well.
+        self.assertEqual(found["position"]["epoch"], epoch)
+        self.assertGreaterEqual(found["position"]["lsn"], lsn)
+        self.refused(1, rf"LSN {lsn + 100} is wanted, and .* up to LSN \d+",
+                     "lookup", "read", 2, "--min-position",
+                     f"{epoch}:{lsn + 100}", "--timeout", "500ms")
+        self.refused(1, "the position 99:1 is none of this server's",
+                     "lookup", "read", 2, "--min-position", "99:1")
+        self.refused(2, "--min-position is EPOCH:LSN",
+                     "lookup", "read", 2, "--min-position", "17")
+
+    def test_a_table_is_verified(self):
+        self.make("stored")
+        self.push("stored", 1)
+        self.quire("snapshot", "create")
+        self.assertRegex(
+            self.quire("table", "verify", "stored"),
+            r"^table 'stored': [1-9]\d* chunks? of the snapshot of LSN \d+ "
+            r"read, all whole\n$")
+        verified = json.loads(self.quire("table", "verify", "stored", "-o",
+                                         "json"))
+        self.assertGreater(verified["chunks_verified"], 0)
+        self.make("passing", "--memory")
+        self.refused(1, "'passing' is a MEMORY table: its changes are not",
+                     "table", "verify", "passing")
+
     def test_an_export_tells_its_position(self):
         self.make("written")
         lsn = self.push("written", 0)

@@ -7,6 +7,9 @@
 #include <numeric>
 #include <thread>
 
+#include "absl/time/clock.h"
+#include "base/status.h"
+#include "client/client.h"
 #include "e2e/service_fixture.h"
 
 namespace quire::testing {
@@ -396,6 +399,167 @@ TEST_F(DurableServiceTest, ARowIsShownWithItsStateAndItsLastChange) {
   EXPECT_EQ(row.last_change().kind(), v1::ROW_CHANGE_KIND_CREATE);
   ExpectRefused([&] { return get(4, &row); },
                 {kOutOfRange, "ID_OUT_OF_RANGE", "id", {"[0, 4)"}});
+}
+
+// What waits for a push that has not come holds up nobody: not the threads that
+// all calls come in by.
+TEST_F(DurableServiceTest, ALookupWaitsForItsPosition) {
+  v1::ApplyGradientResponse pushed;
+  ASSERT_TRUE(Push(PushOf(1), &pushed).ok());
+  v1::LookupRequest request;
+  Add(request, "t", {1});
+  v1::LookupResponse response;
+  ASSERT_TRUE(Lookup(request, &response).ok());
+  EXPECT_EQ(response.position().epoch(), pushed.position().epoch());
+  EXPECT_EQ(response.position().lsn(), pushed.position().lsn());
+
+  *request.mutable_min_position() = pushed.position();
+  ASSERT_TRUE(Lookup(request, &response).ok());
+  request.mutable_min_position()->set_lsn(pushed.position().lsn() + 2);
+  std::atomic<int> answered = 0;
+  std::vector<std::thread> waiting;
+  for (int i = 0; i < 10; ++i) {
+    waiting.emplace_back([&] {
+      grpc::ClientContext context;
+      v1::LookupResponse late;
+      const grpc::Status status = rows_->Lookup(&context, request, &late);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      EXPECT_GE(late.position().lsn(), request.min_position().lsn());
+      EXPECT_EQ(late.tables(0).embeddings().values(0), 3.0f);
+      ++answered;
+    });
+  }
+  grpc::ClientContext context;
+  auto stream = rows_->LookupStream(&context);
+  v1::LookupStreamRequest on_stream;
+  on_stream.set_request_id(7);
+  *on_stream.mutable_request() = request;
+  ASSERT_TRUE(stream->Write(on_stream));
+  ASSERT_TRUE(Push(PushOf(2)).ok());
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(Row("t", 1)[0], 2.0f);
+  }
+  EXPECT_EQ(answered, 0);
+
+  ASSERT_TRUE(Push(PushOf(3)).ok());
+
+  for (std::thread& thread : waiting) {
+    thread.join();
+  }
+  v1::LookupStreamResponse late;
+  ASSERT_TRUE(stream->Read(&late));
+  EXPECT_EQ(late.request_id(), 7u);
+  EXPECT_EQ(late.response().tables(0).embeddings().values(0), 3.0f);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(DurableServiceTest, APositionThatDoesNotComeIsToldInTime) {
+  v1::LookupRequest request;
+  Add(request, "t", {1});
+  v1::LookupResponse response;
+  ASSERT_TRUE(Lookup(request, &response).ok());
+  const v1::Position here = response.position();
+  *request.mutable_min_position() = here;
+  request.mutable_min_position()->set_lsn(here.lsn() + 1);
+  const auto lookup_within = [&](std::chrono::milliseconds time) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + time);
+    return rows_->Lookup(&context, request, &response);
+  };
+  const grpc::Status late = lookup_within(std::chrono::milliseconds(200));
+  if (late.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) {
+    EXPECT_EQ(late.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(DetailsOf(late).reason, "NOT_CAUGHT_UP");
+    EXPECT_EQ(DetailsOf(late).field, "min_position");
+    EXPECT_TRUE(DetailsOf(late).has_retry);
+  }
+
+  const auto refused_for = [&](uint64_t epoch, uint64_t lsn,
+                               const Refusal& refusal) {
+    request.mutable_min_position()->set_epoch(epoch);
+    request.mutable_min_position()->set_lsn(lsn);
+    ExpectRefused([&] { return Lookup(request); }, refusal);
+  };
+  refused_for(0, 1, {kInvalid, "BAD_VALUE", "min_position.epoch", {"epoch"}});
+  refused_for(here.epoch() + 1, 1,
+              {kPrecondition, "POSITION_LOST", "min_position", {"epoch"}});
+  Restart();
+  refused_for(here.epoch(), here.lsn() + 1,
+              {kPrecondition,
+               "POSITION_LOST",
+               "min_position",
+               {std::to_string(here.lsn())}});
+  *request.mutable_min_position() = here;
+  ASSERT_TRUE(Lookup(request, &response).ok());
+  EXPECT_EQ(response.position().epoch(), here.epoch() + 1);
+}
+
+TEST_F(DurableServiceTest, MemoryTablesHaveNoPosition) {
+  v1::TableSpec spec = Spec("memory", 4, 2);
+  spec.set_persistence(v1::PERSISTENCE_MEMORY);
+  ASSERT_TRUE(Create(spec).ok());
+  v1::LookupRequest request;
+  Add(request, "memory", {1});
+  v1::LookupResponse response;
+  ASSERT_TRUE(Lookup(request, &response).ok());
+  EXPECT_FALSE(response.has_position());
+  request.mutable_min_position()->set_epoch(1);
+  request.mutable_min_position()->set_lsn(1'000'000);
+  ASSERT_TRUE(Lookup(request, &response).ok());
+  EXPECT_FALSE(response.has_position());
+}
+
+// The grace is for calls that end by themselves.
+TEST_F(DurableServiceTest, AStopTellsWhoeverWaitsForAPosition) {
+  std::thread waiting([&] {
+    v1::LookupRequest request;
+    Add(request, "t", {1});
+    request.mutable_min_position()->set_epoch(1);
+    request.mutable_min_position()->set_lsn(1'000'000);
+    const grpc::Status status = Lookup(request);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(DetailsOf(status).reason, "STOPPING") << status.error_message();
+  });
+  while (server_->engine().waiting_lookup_count() == 0) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(server_->Stop(absl::Hours(1)).ok());
+  waiting.join();
+}
+
+TEST_F(DurableServiceTest, TheClientReadsNoOlderThanItIsTold) {
+  ASSERT_TRUE(Create("wide", 40'000, 100).ok());
+  auto client = Client::Connect({.server = server_->address()});
+  ASSERT_TRUE(client.ok()) << client.status();
+  const std::vector<int64_t> ids(40'000, 1);  // two messages
+  const std::vector<float> gradient(100, -1.0f);
+  const GradientItem item = {.table = "wide",
+                             .uid = {},
+                             .ids = std::span(ids).first(1),
+                             .gradient = gradient,
+                             .learning_rate = {}};
+  const auto pushed = (*client)->ApplyGradient({&item, 1});
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  std::optional<v1::Position> position;
+  LookupOptions options = {.min_position = pushed->position,
+                           .position = &position};
+
+  const auto rows = (*client)->Lookup("wide", ids, {40'000}, options);
+
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_TRUE(position.has_value());
+  EXPECT_EQ(position->epoch(), pushed->position->epoch());
+  EXPECT_EQ(position->lsn(), pushed->position->lsn());
+  options.min_position->set_lsn(position->lsn() + 1);
+  options.deadline = absl::Now() + absl::Milliseconds(500);
+  const absl::Status late =
+      (*client)->Lookup("wide", ids, {40'000}, options).status();
+  EXPECT_EQ(ReasonOf(late), Reason::kNotCaughtUp) << late;
+  options.min_position->set_epoch(99);
+  const absl::Status lost =
+      (*client)->Lookup("wide", ids, {40'000}, options).status();
+  EXPECT_EQ(ReasonOf(lost), Reason::kPositionLost) << lost;
 }
 
 }  // namespace

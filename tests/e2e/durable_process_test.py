@@ -192,6 +192,44 @@ def memory_tables_survive_a_stop_and_go_back_to_a_save_after_a_kill(binary, _):
             assert client.value() == 8
 
 
+def a_damaged_snapshot_is_told_of_and_replaced(binary, _):
+    from quire.v1 import admin_pb2
+    with tempfile.TemporaryDirectory() as directory:
+        with quire(binary, "--data-dir", directory,
+                   "--scrub-hours", "0.00001") as (process, client, log):
+            client.create()
+            client.push()
+            client.tables.CreateSnapshot(admin_pb2.CreateSnapshotRequest())
+            files = sorted(pathlib.Path(directory, "snapshots").glob("*/*"))
+            assert len(files) == 2, files
+            damaged = bytearray(files[0].read_bytes())
+            damaged[100] ^= 1
+            files[0].write_bytes(damaged)
+            whole = None
+            for _ in range(6000):
+                stats = client.server.GetStats(admin_pb2.GetStatsRequest()).log
+                # Twice: one pass may have begun before.
+                if stats.scrub.findings and not stats.damaged_snapshots:
+                    whole = whole or stats.scrub.passes
+                    if stats.scrub.passes > whole + 1:
+                        break
+                time.sleep(0.01)
+            assert stats.scrub.findings == 1, stats
+            assert stats.scrub.bytes_read > 0, stats
+            assert abs(stats.scrub.last_pass_unix_seconds
+                       - time.time()) < 3600, stats
+            text = log.read_text()
+            assert f"[error] the snapshot of LSN {stats.snapshot_lsn} is " \
+                f"damaged: {files[0]}" in text, text
+            assert files[0].read_bytes() != damaged
+        with quire(binary, "--data-dir", directory,
+                   "--scrub-hours", "0") as (_, client, log):
+            assert client.value() == 1
+            assert "passed over" not in log.read_text()
+            stats = client.server.GetStats(admin_pb2.GetStatsRequest()).log
+            assert not stats.HasField("scrub"), stats
+
+
 def main():
     binary, proto_dir, library = sys.argv[1:]
     with tempfile.TemporaryDirectory() as stubs:
@@ -202,6 +240,7 @@ def main():
                 a_failed_disk_ends_the_server_if_it_is_told_so,
                 a_failed_disk_leaves_lookups_otherwise,
                 memory_tables_survive_a_stop_and_go_back_to_a_save_after_a_kill,
+                a_damaged_snapshot_is_told_of_and_replaced,
         ]:
             start = time.monotonic()
             test(binary, library)

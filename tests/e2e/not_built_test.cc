@@ -258,7 +258,8 @@ TEST_F(NotBuiltTest, EveryFieldOfALookupIsBuiltOrRefusedByName) {
              {"output_dtype=1"},
              Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",
                             "return_winners", "offsets", "weights"})}));
-  built.insert("max_response_bytes");
+  built.insert({"max_response_bytes", "min_position", "min_position.epoch",
+                "min_position.lsn"});
   Probes("EmbeddingService/Lookup", lookup, built);
 }
 
@@ -339,6 +340,7 @@ TEST_F(NotBuiltTest, EveryFieldOfTheOtherRequestsIsBuiltOrRefusedByName) {
   Probes("TableService/AlterTable", OfTable<v1::AlterTableRequest>(),
          Union({kRef, {"learning_rate", "frozen", "default_durability=1"}}));
   Probes("TableService/DropTable", v1::DropTableRequest(), kRef);
+  Probes("TableService/VerifyTable", OfTable<v1::VerifyTableRequest>(), kRef);
   Probes("TableService/ReadRows", OfTable<v1::ReadRowsRequest>(),
          Union({kRef, kIds, {"values"}}));
   Probes("TableService/WriteRows", OfTable<v1::WriteRowsRequest>(),

@@ -58,9 +58,11 @@ def contents(server):
         table = json.loads(server.quire("table", "describe", name, "-o", "json"))
         table.pop("stats", None)
         last = int(table["spec"]["num_embeddings"]) - 1
-        rows = server.quire("lookup", name, f"0..{last}", "-o", "json")
+        rows = json.loads(
+            server.quire("lookup", name, f"0..{last}", "-o", "json"))
+        rows.pop("position", None)  # another one with each start
         labels = server.quire("label", "get", name, f"0..{last}", "-o", "json")
-        found[name] = {"table": table, "rows": json.loads(rows),
+        found[name] = {"table": table, "rows": rows,
                        "labels": json.loads(labels)}
     return found
 

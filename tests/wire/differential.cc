@@ -49,6 +49,10 @@ std::string Describe(const Draft& draft) {
       fmt::format("request_id {} max_response_bytes {} min_durability {}\n",
                   Describe(draft.request_id),
                   Describe(draft.max_response_bytes), draft.min_durability);
+  if (draft.position) {
+    text += fmt::format("position {} {}\n", draft.position->epoch,
+                        draft.position->lsn);
+  }
   if (draft.push_id) {
     text += fmt::format("session {} sequence {}\n",
                         Hex(ToString(draft.push_id->session)),

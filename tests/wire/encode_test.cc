@@ -143,6 +143,10 @@ std::byte* Begin(std::string& buffer) {
 
 using RequestId = std::optional<uint64_t>;
 
+Position PositionOf(const v1::Position& message) {
+  return {.epoch = message.epoch(), .lsn = message.lsn()};
+}
+
 std::string Ours(v1::LookupRequest& message, RequestId request_id) {
   Offsets kept;
   const auto entries = EntriesOf<LookupEntry>(message, kept);
@@ -151,7 +155,10 @@ std::string Ours(v1::LookupRequest& message, RequestId request_id) {
       message.has_max_response_bytes()
           ? std::optional<int64_t>(message.max_response_bytes())
           : std::nullopt,
-      request_id);
+      request_id,
+      message.has_min_position()
+          ? std::optional(PositionOf(message.min_position()))
+          : std::nullopt);
   std::string buffer = Buffer(layout);
   Encode(entries, layout, Begin(buffer));
   return buffer;
@@ -172,8 +179,12 @@ std::string Ours(v1::ApplyGradientRequest& message, RequestId request_id) {
 std::string Ours(v1::LookupResponse& message, RequestId request_id) {
   Offsets kept;
   const auto entries = EntriesOf<RowsEntry>(message, kept);
-  const MessageLayout layout = LayOutLookupResponse(entries, request_id);
-  EXPECT_EQ(LookupResponseBytes(entries, request_id), layout.size());
+  const std::optional<Position> position =
+      message.has_position() ? std::optional(PositionOf(message.position()))
+                             : std::nullopt;
+  const MessageLayout layout =
+      LayOutLookupResponse(entries, request_id, position);
+  EXPECT_EQ(LookupResponseBytes(entries, request_id, position), layout.size());
   std::string buffer = Buffer(layout);
   const auto write = [&](size_t payload, const auto& elements) {
     const auto size = static_cast<size_t>(elements.size());

@@ -229,6 +229,11 @@ void FillTable(Random& random, Legality legality,
   }
 }
 
+void FillPosition(Random& random, v1::Position& position) {
+  position.set_epoch(1 + (random.Bits() >> random.Between(1, 63)));
+  position.set_lsn(random.OneIn(4) ? 0 : random.Bits() >> random.Index(64));
+}
+
 template <typename Message>
 void FillTables(Random& random, Legality legality, Message& message) {
   for (int64_t left = random.Between(0, 4); left > 0; --left) {
@@ -255,8 +260,11 @@ void Fill(Random& random, Legality legality, v1::LookupRequest& message) {
   if (Misbehave(random, legality)) {
     message.set_max_response_bytes(random.Between(-2, 0));
   }
+  if (random.OneIn(2)) {
+    FillPosition(random, *message.mutable_min_position());
+  }
   if (Misbehave(random, legality)) {
-    message.mutable_min_position();
+    message.mutable_min_position()->clear_epoch();
   }
   FillTables(random, legality, message);
 }
@@ -283,8 +291,8 @@ void Fill(Random& random, Legality legality,
 
 void Fill(Random& random, Legality legality, v1::LookupResponse& message) {
   FillTables(random, legality, message);
-  if (Misbehave(random, legality)) {
-    message.mutable_position()->set_lsn(7);
+  if (random.OneIn(2)) {
+    FillPosition(random, *message.mutable_position());
   }
 }
 

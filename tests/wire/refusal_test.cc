@@ -140,12 +140,17 @@ TEST_F(LookupRefusalTest, TablesAreLimited) {
                 "more than 4096 tables in one request; send several");
 }
 
-TEST_F(LookupRefusalTest, FieldsThatAreNotBuiltAreNamed) {
-  v1::LookupRequest waiting = message_;
-  waiting.mutable_min_position();
-  ExpectError(Parse(waiting), Reason::kNotBuilt, "min_position",
-              "this version has no waiting for a position");
+TEST_F(LookupRefusalTest, APositionIsOfAnEpoch) {
+  message_.mutable_min_position()->set_lsn(7);
+  ExpectRefused(Reason::kBadValue, "min_position.epoch",
+                "a position has the epoch that it was given with, which is 1 "
+                "or more");
 
+  message_.mutable_min_position()->set_epoch(1);
+  EXPECT_EQ(Parse(message_), absl::OkStatus());
+}
+
+TEST_F(LookupRefusalTest, FieldsThatAreNotBuiltAreNamed) {
   table_.set_output_dtype(v1::ELEMENT_TYPE_BFLOAT16);
   ExpectRefused(Reason::kNotBuilt, "tables[1].output_dtype",
                 "this version has no ELEMENT_TYPE_BFLOAT16, only "
@@ -296,7 +301,8 @@ TEST(StreamRefusalTest, ARefusedRequestKeepsItsNumber) {
   message.set_request_id(77);
   message.mutable_request()->set_max_response_bytes(-1);
   const Pieces canonical(message.SerializeAsString());
-  message.mutable_request()->mutable_min_position();
+  message.mutable_request()->add_tables()->set_output_dtype(
+      v1::ELEMENT_TYPE_FLOAT16);
   const Pieces unusual(message.SerializeAsString());
 
   const auto bad_value = LookupStreamRequest::Parse(canonical);
@@ -307,7 +313,7 @@ TEST(StreamRefusalTest, ARefusedRequestKeepsItsNumber) {
   EXPECT_EQ(FieldOf(bad_value.request.status()), "max_response_bytes");
   EXPECT_EQ(not_built.request_id, 77);
   EXPECT_EQ(ReasonOf(not_built.request.status()), Reason::kNotBuilt);
-  EXPECT_EQ(FieldOf(not_built.request.status()), "min_position");
+  EXPECT_EQ(FieldOf(not_built.request.status()), "tables[0].output_dtype");
 }
 
 // The number that a malformed message on a stream is refused under.

@@ -123,9 +123,18 @@ void ExpectTablesAndIds(const Parsed& parsed, const Message& message) {
   EXPECT_EQ(parsed.id_count, id_count);
 }
 
+void ExpectPosition(const std::optional<Position>& parsed, bool is_there,
+                    const v1::Position& message) {
+  EXPECT_EQ(parsed.has_value(), is_there);
+  EXPECT_EQ(parsed.value_or(Position{}).epoch, message.epoch());
+  EXPECT_EQ(parsed.value_or(Position{}).lsn, message.lsn());
+}
+
 }  // namespace
 
 void ExpectSays(const LookupRequest& parsed, const v1::LookupRequest& message) {
+  ExpectPosition(parsed.min_position, message.has_min_position(),
+                 message.min_position());
   ExpectTablesAndIds(parsed, message);
   EXPECT_EQ(parsed.max_response_bytes,
             message.has_max_response_bytes()
@@ -163,6 +172,7 @@ void ExpectSays(const ApplyGradientRequest& parsed,
 
 void ExpectSays(const LookupResponse& parsed,
                 const v1::LookupResponse& message) {
+  ExpectPosition(parsed.position, message.has_position(), message.position());
   ASSERT_EQ(parsed.tables.size(), static_cast<size_t>(message.tables_size()));
   for (int i = 0; i < message.tables_size(); ++i) {
     const TableRows& table = parsed.tables[static_cast<size_t>(i)];
