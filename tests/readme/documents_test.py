@@ -18,7 +18,7 @@ ARCHITECTURE = SOURCE / "docs" / "ARCHITECTURE.md"
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
-TOP = "bench|client|cmake|docker|docs|examples|proto|server|src|tests"
+TOP = "bench|client|cmake|docker|docs|examples|proto|python|server|src|tests"
 PATH = re.compile(rf"(?:{TOP})/[\w./-]*")
 VERB = re.compile(r"\./dev ([a-z]+)")
 ROOM = re.compile(r"quire_room\((\w+) DIR (\S+)(.*?)\)", re.DOTALL)

@@ -1,0 +1,203 @@
+// Lookups, pushes, and what is near.
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "client/c/arguments.h"
+#include "client/c/client.h"
+#include "client/c/error.h"
+#include "client/c/future.h"
+#include "client/c/results.h"
+#include "client/client.h"
+
+namespace {
+
+using quire::c::CheckThere;
+using quire::c::DeadlineIn;
+using quire::c::Ending;
+using quire::c::Guard;
+using quire::c::SpanOf;
+
+absl::StatusOr<quire::PushOptions> PushOptionsOf(int32_t min_durability,
+                                                 int64_t timeout_ms) {
+  if (!quire::v1::Durability_IsValid(min_durability)) {
+    return quire::c::BadArgument(
+        "min_durability",
+        fmt::format("min_durability is {}; it is one of QUIRE_DURABILITY_…",
+                    min_durability));
+  }
+  return quire::PushOptions{
+      .deadline = DeadlineIn(timeout_ms),
+      .min_durability = static_cast<quire::v1::Durability>(min_durability)};
+}
+
+absl::StatusOr<quire::v1::NearestRequest> RequestOf(
+    const quire_nearest_query& query) {
+  QUIRE_RETURN_IF_ERROR(CheckThere(query.table, "query.table"));
+  QUIRE_ASSIGN_OR_RETURN(const auto ids,
+                         SpanOf(query.ids, query.id_count, "query.ids"));
+  QUIRE_ASSIGN_OR_RETURN(
+      const auto excluded,
+      SpanOf(query.exclude_ids, query.exclude_count, "query.exclude_ids"));
+  int64_t floats = 0;
+  if (query.vector_count < 0 || query.dim < 0 ||
+      query.vector_count > INT32_MAX || query.dim > INT32_MAX ||
+      __builtin_mul_overflow(query.vector_count, query.dim, &floats)) {
+    return quire::c::BadArgument(
+        "query.vectors",
+        fmt::format("{} vectors of {} floats", query.vector_count, query.dim));
+  }
+  QUIRE_ASSIGN_OR_RETURN(const auto vectors,
+                         SpanOf(query.vectors, floats, "query.vectors"));
+  if (!quire::v1::NearestRequest::Metric_IsValid(query.metric)) {
+    return quire::c::BadArgument(
+        "query.metric",
+        fmt::format("metric is {}; it is one of QUIRE_METRIC_…", query.metric));
+  }
+  quire::v1::NearestRequest request;
+  request.mutable_table()->set_name(query.table);
+  request.set_k(query.k);
+  request.set_metric(
+      static_cast<quire::v1::NearestRequest::Metric>(query.metric));
+  request.set_return_labels(query.return_labels != 0);
+  request.mutable_ids()->Add(ids.begin(), ids.end());
+  request.mutable_exclude_ids()->Add(excluded.begin(), excluded.end());
+  if (query.vector_count > 0) {
+    quire::v1::Tensor& tensor = *request.mutable_vectors();
+    tensor.mutable_shape()->add_dims(static_cast<int32_t>(query.vector_count));
+    tensor.mutable_shape()->add_dims(static_cast<int32_t>(query.dim));
+    tensor.mutable_values()->Add(vectors.begin(), vectors.end());
+  }
+  return request;
+}
+
+std::unique_ptr<quire_neighbours> NeighboursOf(
+    const quire::v1::NearestResponse& response, bool with_labels) {
+  auto result = std::make_unique<quire_neighbours>();
+  std::vector<std::string> labels;
+  for (const quire::v1::Neighbours& query : response.queries()) {
+    result->ids.insert(result->ids.end(), query.ids().begin(),
+                       query.ids().end());
+    result->scores.insert(result->scores.end(), query.scores().begin(),
+                          query.scores().end());
+    labels.insert(labels.end(), query.labels().begin(), query.labels().end());
+    result->offsets.push_back(std::ssize(result->ids));
+  }
+  if (with_labels) {
+    result->labels = std::make_unique<quire::c::OwnedLabels>(labels);
+  }
+  return result;
+}
+
+}  // namespace
+
+quire_error* quire_lookup(quire_client* client, const quire_lookup_item* items,
+                          int64_t item_count, int64_t timeout_ms) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::LookupItem> lookup,
+                           quire::c::LookupItems(items, item_count));
+    return client->client->Lookup(lookup, {DeadlineIn(timeout_ms)});
+  });
+}
+
+quire_error* quire_lookup_async(quire_client* client,
+                                const quire_lookup_item* items,
+                                int64_t item_count, int64_t timeout_ms,
+                                quire_future** future) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_RETURN_IF_ERROR(CheckThere(future, "future"));
+    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::LookupItem> lookup,
+                           quire::c::LookupItems(items, item_count));
+    const auto ending = std::make_shared<Ending>();
+    std::unique_ptr<quire_future> made(
+        new quire_future{.ending = ending, .is_push = false});
+    client->client->LookupAsync(lookup, {DeadlineIn(timeout_ms)},
+                                [ending](const absl::Status& status) {
+                                  if (status.ok()) {
+                                    ending->Set(std::nullopt);
+                                  } else {
+                                    ending->Set(status);
+                                  }
+                                });
+    *future = made.release();
+    return absl::OkStatus();
+  });
+}
+
+quire_error* quire_apply_gradient(quire_client* client,
+                                  const quire_gradient_item* items,
+                                  int64_t item_count, int32_t min_durability,
+                                  int64_t timeout_ms, quire_pushed* pushed,
+                                  quire_pushed_table* tables) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::GradientItem> push,
+                           quire::c::GradientItems(items, item_count));
+    QUIRE_ASSIGN_OR_RETURN(quire::PushOptions options,
+                           PushOptionsOf(min_durability, timeout_ms));
+    QUIRE_ASSIGN_OR_RETURN(
+        const quire::Pushed done,
+        client->client->ApplyGradient(push, std::move(options)));
+    QUIRE_RETURN_IF_ERROR(quire::c::CopyWeightGradients(
+        done, quire::c::TargetsOf({items, push.size()})));
+    quire::c::CopyPushed(done, pushed, tables);
+    return absl::OkStatus();
+  });
+}
+
+quire_error* quire_apply_gradient_async(
+    quire_client* client, const quire_gradient_item* items, int64_t item_count,
+    int32_t min_durability, int64_t timeout_ms, quire_future** future) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_RETURN_IF_ERROR(CheckThere(future, "future"));
+    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::GradientItem> push,
+                           quire::c::GradientItems(items, item_count));
+    QUIRE_ASSIGN_OR_RETURN(quire::PushOptions options,
+                           PushOptionsOf(min_durability, timeout_ms));
+    const auto ending = std::make_shared<Ending>();
+    std::unique_ptr<quire_future> made(
+        new quire_future{.ending = ending, .is_push = true});
+    client->client->ApplyGradientAsync(
+        push, std::move(options),
+        [ending, targets = quire::c::TargetsOf({items, push.size()})](
+            const absl::StatusOr<quire::Pushed>& done) {
+          absl::Status status = done.status();
+          if (status.ok()) {
+            status = quire::c::CopyWeightGradients(*done, targets);
+          }
+          if (status.ok()) {
+            ending->Set(*done);
+          } else {
+            ending->Set(status);
+          }
+        });
+    *future = made.release();
+    return absl::OkStatus();
+  });
+}
+
+quire_error* quire_nearest(quire_client* client,
+                           const quire_nearest_query* query, int64_t timeout_ms,
+                           quire_neighbours** neighbours) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_RETURN_IF_ERROR(CheckThere(query, "query"));
+    QUIRE_RETURN_IF_ERROR(CheckThere(neighbours, "neighbours"));
+    QUIRE_ASSIGN_OR_RETURN(const quire::v1::NearestRequest request,
+                           RequestOf(*query));
+    QUIRE_ASSIGN_OR_RETURN(
+        const quire::v1::NearestResponse response,
+        client->client->Nearest(request, {DeadlineIn(timeout_ms)}));
+    *neighbours = NeighboursOf(response, request.return_labels()).release();
+    return absl::OkStatus();
+  });
+}

@@ -1,0 +1,313 @@
+"""The client: a connection to one server."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from typing import (Any, Iterable, List, Mapping, Optional, Sequence, Tuple,
+                    Union)
+
+import numpy as np
+
+from . import _arrays, _library
+from ._connection import Known
+from ._items import BagGradient, BagLookup, Gradient, Lookup, structs
+from ._library import check, library
+from ._results import Push, durability
+from ._tables import TableCalls
+from .errors import Error
+from .futures import Future
+from .messages import Pushed
+
+LookupLike = Union[Lookup, BagLookup]
+GradientLike = Union[Gradient, BagGradient]
+
+
+def connect(server: str = "127.0.0.1:7847",
+            timeout: Optional[float] = None) -> Client:
+    """Connects to a server and reads its limits.
+
+    server   "host:port" or "unix:path"
+    timeout  seconds, of this call and of all calls that bring none; None: 60
+
+    Raises Unavailable (CANNOT_CONNECT) if no server answers within it.
+    """
+    return Client(server, timeout)
+
+
+class Client(TableCalls):
+    """A connection to a server: `with quire.connect() as client: …`.
+
+    Thread safety: all methods may be called from any thread, any number at
+    once; Python's other threads run while they wait. Ctrl-C is seen when a
+    blocking call returns, and at once in Future.result.
+
+    Errors are quire.Error: the server's code, reason, field and sentence. What
+    the server refuses with the advice to come back, and what only reads while
+    no server answers, is tried again until the timeout; a push is sent again
+    with its number, and applied once.
+
+    timeout, in all methods: seconds; None is what connect was told, and in
+    methods that take as long as a table is large (imports, exports, rewind,
+    snapshot, back_up) it is no bound.
+
+    Fork: with GRPC_ENABLE_FORK_SUPPORT=1 in the environment before the first
+    connect, a client goes on in children that are forked while no call is in
+    flight. Without it a child that uses one gets FailedPrecondition.
+    """
+
+    # --- Rows ---
+
+    def lookup(self, table: str, ids: Any, *,
+               out: Optional[np.ndarray] = None,
+               timeout: Optional[float] = None) -> np.ndarray:
+        """The rows of ids.
+
+        ids      integers of any shape: an int, a list, an ndarray, a torch
+                 tensor; each in [0, num_embeddings)
+        out      where the rows go: float32 [*ids.shape, dim], C order;
+                 None: a new array
+        returns  float32 [*ids.shape, dim]
+
+        Raises NotFound, OutOfRange (the first bad id is named), WrongType.
+        """
+        return self._look([Lookup(table, ids, out)], timeout)[0]
+
+    def lookup_bags(self, table: str, input: Any, offsets: Any = None, *,
+                    mode: str = "mean", per_sample_weights: Any = None,
+                    include_last_offset: bool = False,
+                    return_winners: bool = False,
+                    out: Optional[np.ndarray] = None,
+                    timeout: Optional[float] = None) -> Any:
+        """Bags of rows, pooled by the server, as
+        torch.nn.functional.embedding_bag: see BagLookup for the arguments.
+
+        returns  float32 [bags, dim]; with return_winners a pair of it and
+                 int32 [bags, dim]
+        """
+        return self._look(
+            [BagLookup(table, input, offsets, mode, per_sample_weights,
+                       include_last_offset, return_winners, out)],
+            timeout)[0]
+
+    def lookup_many(self, lookups: Union[Mapping[str, Any],
+                                         Iterable[LookupLike]], *,
+                    timeout: Optional[float] = None) -> Any:
+        """Rows and bags of many tables, in one round trip.
+
+        lookups  {table: ids}, or Lookup and BagLookup objects, of which
+                 several may name one table
+        returns  {table: rows}, or a list in their order
+        """
+        if isinstance(lookups, Mapping):
+            rows = self._look([Lookup(table, ids)
+                               for table, ids in lookups.items()], timeout)
+            return dict(zip(lookups, rows))
+        return self._look(list(lookups), timeout)
+
+    def lookup_async(self, table: str, ids: Any, *,
+                     out: Optional[np.ndarray] = None,
+                     timeout: Optional[float] = None) -> Future[np.ndarray]:
+        """lookup, without waiting for the answer; but the first lookup of a
+        table waits to hear how wide it is. What `ids` and `out` are may not be
+        changed until the future is done."""
+        return self._look_async([Lookup(table, ids, out)], timeout, _first)
+
+    def lookup_bags_async(self, table: str, input: Any, offsets: Any = None, *,
+                          mode: str = "mean", per_sample_weights: Any = None,
+                          include_last_offset: bool = False,
+                          return_winners: bool = False,
+                          out: Optional[np.ndarray] = None,
+                          timeout: Optional[float] = None) -> Future[Any]:
+        """lookup_bags, without waiting for the answer."""
+        return self._look_async(
+            [BagLookup(table, input, offsets, mode, per_sample_weights,
+                       include_last_offset, return_winners, out)],
+            timeout, _first)
+
+    def lookup_many_async(self, lookups: Union[Mapping[str, Any],
+                                               Iterable[LookupLike]], *,
+                          timeout: Optional[float] = None) -> Future[Any]:
+        """lookup_many, without waiting for the answer."""
+        if isinstance(lookups, Mapping):
+            tables = list(lookups)
+            return self._look_async(
+                [Lookup(table, lookups[table]) for table in tables], timeout,
+                lambda rows: dict(zip(tables, rows)))
+        return self._look_async(list(lookups), timeout, list)
+
+    def _bind(self, lookups: Sequence[LookupLike], end: float) -> Any:
+        items = []
+        for one in lookups:
+            known = self._know(one.table, end)
+            items.append(one._bind(known.uid, known.dim))
+        return structs(items, _library.LookupItem)
+
+    def _look(self, lookups: Sequence[LookupLike],
+              timeout: Optional[float]) -> List[Any]:
+        handle = self._open()
+        end = self._end(timeout)
+        for is_retry in (False, True):
+            items = self._bind(lookups, end)
+            try:
+                check(library.quire_lookup(handle.pointer, items, len(items),
+                                           _left(end)))
+                break
+            except Error as error:
+                if not self._forget(lookups, error) or is_retry:
+                    raise
+        return [one._result() for one in lookups]
+
+    def _look_async(self, lookups: Sequence[LookupLike],
+                    timeout: Optional[float], shape: Any) -> Future[Any]:
+        handle = self._open()
+        end = self._end(timeout)
+        items = self._bind(lookups, end)
+        pointer = ctypes.c_void_p()
+        check(library.quire_lookup_async(handle.pointer, items, len(items),
+                                         _left(end), ctypes.byref(pointer)))
+
+        def finish(future: int) -> Any:
+            check(library.quire_future_error(future))
+            return shape([one._result() for one in lookups])
+
+        def mend(error: Error) -> Any:
+            return shape(self._look(lookups, _left(end) / 1000)) \
+                if self._forget(lookups, error) else None
+
+        return Future(pointer.value, (handle, items, lookups), finish, mend)
+
+    def _know(self, table: str, end: float) -> Known:
+        """Which incarnation has a name, and how wide it is."""
+        known = self._known.get(table)
+        if known is None:
+            info = _library.TableInfo()
+            check(library.quire_get_table(
+                self._open().pointer, _arrays.name_bytes(table), _left(end),
+                ctypes.byref(info), None))
+            known = Known(bytes(info.uid), info.embedding_dim)
+            self._known[table] = known
+        return known
+
+    def _forget(self, lookups: Sequence[LookupLike], error: Error) -> bool:
+        """Whether another try may do: a name is another table's by now."""
+        if error.reason in ("TABLE_REPLACED", "NO_SUCH_TABLE"):
+            for one in lookups:
+                self._known.pop(one.table, None)
+        return error.reason == "TABLE_REPLACED"
+
+    def _end(self, timeout: Optional[float]) -> float:
+        milliseconds = _arrays.milliseconds(timeout)
+        return time.monotonic() + (self._timeout if milliseconds < 0
+                                   else milliseconds / 1000)
+
+    # --- Training ---
+
+    def apply_gradient(self, table: str, ids: Any, gradient: Any, *,
+                       learning_rate: Optional[float] = None,
+                       gradient_scale: Optional[float] = None,
+                       min_durability: Optional[str] = None,
+                       timeout: Optional[float] = None) -> Pushed:
+        """One step of one table, by the table's optimizer: see Gradient.
+
+        ids             integers of any shape
+        gradient        numbers, [*ids.shape, dim]; float32 is not copied
+        min_durability  answered no sooner than the change is this safe:
+                        "memory", "written" or "synced"; None: the table's
+                        default
+
+        Raises NotFound, OutOfRange, InvalidArgument (BAD_SHAPE, NON_FINITE),
+        FailedPrecondition (TABLE_FROZEN, UNSUPPORTED_DURABILITY). After an
+        error nothing has changed, unless its sentence says that it may have.
+        """
+        return self.apply_gradient_many(
+            [Gradient(table, ids, gradient, learning_rate, gradient_scale)],
+            min_durability=min_durability, timeout=timeout)
+
+    def apply_gradient_bags(
+            self, table: str, input: Any, gradient: Any, offsets: Any = None,
+            *, min_durability: Optional[str] = None,
+            timeout: Optional[float] = None, **bags: Any) -> Pushed:
+        """One step of one table, from the gradients of its bags.
+
+        gradient  numbers, [bags, dim]
+        bags      mode, per_sample_weights, include_last_offset, winners,
+                  return_weight_gradients, learning_rate, gradient_scale: see
+                  BagGradient
+        """
+        return self.apply_gradient_many(
+            [BagGradient(table, input, gradient, offsets, **bags)],
+            min_durability=min_durability, timeout=timeout)
+
+    def apply_gradient_many(
+            self, gradients: Union[Mapping[str, Tuple[Any, Any]],
+                                   Iterable[GradientLike]], *,
+            min_durability: Optional[str] = None,
+            timeout: Optional[float] = None) -> Pushed:
+        """One step of many tables: one request, all of them or none.
+
+        gradients  {table: (ids, gradient)}, or Gradient and BagGradient
+                   objects; those that name one table are summed in their order
+        """
+        handle = self._open()
+        push = Push(gradients)
+        pushed = _library.Pushed()
+        check(library.quire_apply_gradient(
+            handle.pointer, push.items, len(push.items),
+            durability(min_durability), _arrays.milliseconds(timeout),
+            ctypes.byref(pushed), push.tables))
+        return push.result(pushed)
+
+    def apply_gradient_async(self, table: str, ids: Any, gradient: Any, *,
+                             learning_rate: Optional[float] = None,
+                             gradient_scale: Optional[float] = None,
+                             min_durability: Optional[str] = None,
+                             timeout: Optional[float] = None,
+                             ) -> Future[Pushed]:
+        """apply_gradient, without waiting for the answer. Arrays may be changed
+        at once. At most 512 pushes are under way, later ones wait their
+        turn."""
+        return self.apply_gradient_many_async(
+            [Gradient(table, ids, gradient, learning_rate, gradient_scale)],
+            min_durability=min_durability, timeout=timeout)
+
+    def apply_gradient_bags_async(
+            self, table: str, input: Any, gradient: Any, offsets: Any = None,
+            *, min_durability: Optional[str] = None,
+            timeout: Optional[float] = None, **bags: Any) -> Future[Pushed]:
+        """apply_gradient_bags, without waiting for the answer."""
+        return self.apply_gradient_many_async(
+            [BagGradient(table, input, gradient, offsets, **bags)],
+            min_durability=min_durability, timeout=timeout)
+
+    def apply_gradient_many_async(
+            self, gradients: Union[Mapping[str, Tuple[Any, Any]],
+                                   Iterable[GradientLike]], *,
+            min_durability: Optional[str] = None,
+            timeout: Optional[float] = None) -> Future[Pushed]:
+        """apply_gradient_many, without waiting for the answer."""
+        handle = self._open()
+        push = Push(gradients)
+        pointer = ctypes.c_void_p()
+        check(library.quire_apply_gradient_async(
+            handle.pointer, push.items, len(push.items),
+            durability(min_durability), _arrays.milliseconds(timeout),
+            ctypes.byref(pointer)))
+
+        def finish(future: int) -> Pushed:
+            pushed = _library.Pushed()
+            check(library.quire_future_pushed(future, ctypes.byref(pushed),
+                                              push.tables))
+            return push.result(pushed)
+
+        return Future(pointer.value, (handle, push), finish,
+                      lambda error: None)
+
+
+def _first(results: List[Any]) -> Any:
+    return results[0]
+
+
+def _left(end: float) -> int:
+    """Milliseconds until then."""
+    return max(0, _arrays.milliseconds(max(0.0, end - time.monotonic())))
