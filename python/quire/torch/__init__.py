@@ -20,7 +20,10 @@ except ImportError as error:
 from .checkpoint import gather_state_dict
 from .collection import RemoteEmbeddingCollection
 from .embedding import RemoteEmbedding, RemoteEmbeddingBag
+from .offload import offload
 from .optimizer import Optimizer
+from .prefetch import Prefetch
 
 __all__ = ["RemoteEmbedding", "RemoteEmbeddingBag",
-           "RemoteEmbeddingCollection", "Optimizer", "gather_state_dict"]
+           "RemoteEmbeddingCollection", "Optimizer", "Prefetch", "offload",
+           "gather_state_dict"]
