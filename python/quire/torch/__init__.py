@@ -6,7 +6,7 @@
                                             server="127.0.0.1:7847")
     optimizer = quire.torch.Optimizer(model)
 
-Needs torch 1.13 or
+docs/TORCH.md says what else differs from torch's own. Needs torch 1.13 or
 later; `import quire` alone does not import it.
 """
 
