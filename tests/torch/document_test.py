@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""The lines of docs/TORCH.md run, one block after the other."""
+
+import os
+import pathlib
+import re
+
+import support
+from support import RemoteTest
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "TORCH.md"
+
+
+class DocumentTest(RemoteTest):
+
+    def test_its_lines_run(self):
+        os.environ["QUIRE_SERVER"] = self.server
+        page = PAGE.read_text(encoding="utf-8")
+        part = page[:page.index("\n## What equals torch")]
+        blocks = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
+        names = {}
+
+        for block in blocks:
+            exec(block.replace("127.0.0.1:7847", self.server), names)
+
+        self.assertEqual(len(blocks), 4)
+        self.assertEqual(names["rows"].shape, (3, 2, 64))
+        steps = {table.name: table.step for table in self.client.tables()}
+        self.assertEqual(steps,
+                         {"words": 4, "ranker.users": 0, "ranker.words": 0})
+
+
+if __name__ == "__main__":
+    support.main()
