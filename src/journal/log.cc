@@ -212,8 +212,15 @@ absl::StatusOr<bool> Log::HasRoomLocked(int64_t record_bytes) {
 }
 
 absl::StatusOr<bool> Log::HasRoom(int64_t payload_bytes) {
+  const int64_t bytes = RecordBytes(payload_bytes);
   MutexLock lock(mutex_);
-  return HasRoomLocked(RecordBytes(payload_bytes));
+  const absl::StatusOr<bool> has_room = HasRoomLocked(bytes);
+  const bool was_promised = std::exchange(
+      next_is_promised_, has_room.ok() && *has_room && !FitsTail(bytes));
+  if (was_promised && !next_is_promised_) {
+    prepare_.NotifyOne();
+  }
+  return has_room;
 }
 
 absl::Status Log::WaitForRoom(int64_t payload_bytes) {
@@ -251,6 +258,7 @@ void Log::UseNextSegment() {
                    .bytes = tail_bytes_});
   to_write_.push_back(std::move(next_));
   next_ = nullptr;
+  next_is_promised_ = false;
   prepare_.NotifyOne();
 }
 
@@ -338,7 +346,8 @@ void Log::Prepare() {
 void Log::RunPreparer() {
   MutexLock lock(mutex_);
   while (!stopping_ && failure_.ok()) {
-    if (next_ != nullptr && FitsNext(next_bytes_wanted_)) {
+    if (next_ != nullptr &&
+        (next_is_promised_ || FitsNext(next_bytes_wanted_))) {
       prepare_.Wait(mutex_);
       continue;
     }

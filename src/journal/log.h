@@ -115,7 +115,8 @@ class Log {
 
   // Whether a record of such a payload may be appended now. DISK_FULL and
   // LOG_FULL, while so; LOG_FAILED, for ever; TOO_LARGE for a record that
-  // bytes_max never lets in.
+  // bytes_max never lets in. The room stays until the next call or Append, also
+  // if larger records wait for theirs.
   absl::StatusOr<bool> HasRoom(int64_t payload_bytes);
   // Waits until it is true, or an error.
   absl::Status WaitForRoom(int64_t payload_bytes);
@@ -242,6 +243,8 @@ class Log {
   int64_t tail_bytes_ QUIRE_GUARDED_BY(mutex_) = 0;
   // Prepared; then those in use, to be written by the writer.
   SegmentPointer next_ QUIRE_GUARDED_BY(mutex_);
+  // The record that HasRoom was asked for goes there: it is not replaced.
+  bool next_is_promised_ QUIRE_GUARDED_BY(mutex_) = false;
   std::deque<SegmentPointer> to_write_ QUIRE_GUARDED_BY(mutex_);
   int64_t next_bytes_wanted_ QUIRE_GUARDED_BY(mutex_) = 0;
   // Why no segment is prepared, if that has been tried.

@@ -176,6 +176,29 @@ TEST_F(LogTest, ARecordLargerThanASegmentGetsOneOfItsOwn) {
   EXPECT_EQ(WhatIsWrong(*back, plan), "");
 }
 
+TEST_F(LogTest, RoomThatWasPromisedIsNotGivenUpForALargerRecord) {
+  auto log = StartLog(*directory_);
+  ASSERT_TRUE(log.ok()) << log.status();
+  const std::vector<Planned> plan = {
+      {7000, false}, {3000, false}, {50'000, true}};
+  EXPECT_TRUE(AppendOne(**log, 1, plan[0])->Wait().ok());
+  // It goes to the next segment, which a larger record wants replaced.
+  TestEntry small(3, PayloadOf(2, plan[1].size), plan[1].wants_sync);
+  ASSERT_TRUE((*log)->WaitForRoom(small.payload_bytes()).ok());
+  ASSERT_EQ(*(*log)->HasRoom(small.payload_bytes()), true);
+  const auto has_room = (*log)->WaitForRoom(
+      50'000, std::chrono::steady_clock::now() + std::chrono::milliseconds(50));
+  ASSERT_TRUE(has_room.ok()) << has_room.status();
+  EXPECT_FALSE(*has_room);
+  EXPECT_EQ((*log)->Append(small), 2u);
+  EXPECT_TRUE(small.Wait().ok());
+  EXPECT_TRUE(AppendOne(**log, 3, plan[2])->Wait().ok());
+  log->reset();
+  const auto back = Read(*directory_);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(WhatIsWrong(*back, plan), "");
+}
+
 TEST_F(LogTest, OldSegmentsAreRemovedAndTheRestIsRead) {
   const auto plan = PlanHistory(testing::Seed(), 60, 3000);
   auto log = StartLog(*directory_);
