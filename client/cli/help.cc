@@ -15,10 +15,28 @@ namespace {
 constexpr size_t kLineColumns = 80;
 constexpr size_t kNameColumns = 28;
 
+// The line that an option or a verb begins with; more than one if it names more
+// values, "a|b|c", than fit.
+std::string LinesOf(std::string_view name) {
+  const size_t indent = 2 + name.rfind(' ') + 1;
+  std::string lines = "  ";
+  size_t column = 2;
+  while (column + name.size() > kLineColumns) {
+    const size_t end = name.rfind('|', kLineColumns - column - 1) + 1;
+    if (end == 0) {
+      break;
+    }
+    lines.append(name.substr(0, end)).append("\n").append(indent, ' ');
+    name.remove_prefix(end);
+    column = indent;
+  }
+  return lines.append(name);
+}
+
 // `name`, and beside it the words of `text` in lines that fit.
 std::string Beside(std::string_view name, std::string_view text) {
-  std::string result = fmt::format("  {}", name);
-  size_t column = result.size();
+  std::string result = LinesOf(name);
+  size_t column = result.size() - (result.rfind('\n') + 1);
   bool is_first = true;
   while (!text.empty()) {
     const std::string_view word = text.substr(0, text.find(' '));
