@@ -26,9 +26,9 @@ from .errors import (AlreadyExists, Cancelled, DataLoss, DeadlineExceeded,
 from .futures import Future
 from .messages import (Backup, Chunk, GradientClip, LogStats, MethodStats,
                        Neighbours, Position, Pushed, PushedTable,
-                       RecoveryStats, Rewound, Row, RowChange, ServerInfo,
-                       ServerLimits, Stats, StoredRows, Table, TableSpec,
-                       TableStats)
+                       RecoveryStats, Rewound, Row, RowChange, ScrubStats,
+                       ServerInfo, ServerLimits, Stats, StoredRows, Table,
+                       TableSpec, TableStats)
 from .transfer import Export, Import
 
 __version__ = _c.quire_version().decode()
@@ -40,7 +40,7 @@ __all__ = [
     "Table", "TableSpec", "TableStats", "Position", "Pushed", "PushedTable",
     "Rewound", "StoredRows", "Row", "RowChange", "Chunk", "Neighbours",
     "Backup", "ServerInfo", "ServerLimits", "Stats", "MethodStats", "LogStats",
-    "RecoveryStats",
+    "RecoveryStats", "ScrubStats",
     "Error", "InvalidArgument", "WrongType", "NotFound", "OutOfRange",
     "AlreadyExists", "FailedPrecondition", "ResourceExhausted", "Unavailable",
     "DeadlineExceeded", "Cancelled", "DataLoss", "Unimplemented", "Internal",

@@ -261,6 +261,17 @@ class MethodStats:
 
 
 @dataclasses.dataclass(frozen=True)
+class ScrubStats:
+    """How whole the snapshots are that are kept, by reading them back."""
+
+    passes: int = 0
+    #: Of the last pass, in seconds since 1970; 0: there was none.
+    last_pass_unix_seconds: int = 0
+    bytes_read: int = 0
+    findings: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class LogStats:
     """The log, and how safe what is in it is."""
 
@@ -275,6 +286,10 @@ class LogStats:
     has_failed: bool = False
     snapshot_lsn: int = 0
     estimated_recovery_seconds: float = 0.0
+    #: None if they are not read back.
+    scrub: Optional[ScrubStats] = None
+    #: Sentences: which, and what is damaged.
+    damaged_snapshots: List[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -327,6 +327,7 @@ class Words(python_case.PythonCase):
                 "Stats": admin_pb2.GetStatsResponse,
                 "MethodStats": admin_pb2.GetStatsResponse.MethodStats,
                 "LogStats": admin_pb2.LogStats,
+                "ScrubStats": admin_pb2.ScrubStats,
                 "RecoveryStats": admin_pb2.RecoveryStats,
                 "Backup": admin_pb2.BackUpResponse,
                 "Rewound": admin_pb2.RewindTableResponse,
