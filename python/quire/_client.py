@@ -145,13 +145,12 @@ class Client(TableCalls):
 
     def _look(self, lookups: Sequence[LookupLike],
               timeout: Optional[float]) -> List[Any]:
-        handle = self._open()
         end = self._end(timeout)
         for is_retry in (False, True):
             items = self._bind(lookups, end)
             try:
-                check(library.quire_lookup(handle.pointer, items, len(items),
-                                           _left(end)))
+                self._call(library.quire_lookup, items, len(items),
+                           _left(end))
                 break
             except Error as error:
                 if not self._forget(lookups, error) or is_retry:
@@ -160,12 +159,11 @@ class Client(TableCalls):
 
     def _look_async(self, lookups: Sequence[LookupLike],
                     timeout: Optional[float], shape: Any) -> Future[Any]:
-        handle = self._open()
         end = self._end(timeout)
         items = self._bind(lookups, end)
         pointer = ctypes.c_void_p()
-        check(library.quire_lookup_async(handle.pointer, items, len(items),
-                                         _left(end), ctypes.byref(pointer)))
+        self._call(library.quire_lookup_async, items, len(items), _left(end),
+                   ctypes.byref(pointer))
 
         def finish(future: int) -> Any:
             check(library.quire_future_error(future))
@@ -175,16 +173,15 @@ class Client(TableCalls):
             return shape(self._look(lookups, _left(end) / 1000)) \
                 if self._forget(lookups, error) else None
 
-        return Future(pointer.value, (handle, items, lookups), finish, mend)
+        return Future(pointer.value, (items, lookups), finish, mend)
 
     def _know(self, table: str, end: float) -> Known:
         """Which incarnation has a name, and how wide it is."""
         known = self._known.get(table)
         if known is None:
             info = _library.TableInfo()
-            check(library.quire_get_table(
-                self._open().pointer, _arrays.name_bytes(table), _left(end),
-                ctypes.byref(info), None))
+            self._call(library.quire_get_table, _arrays.name_bytes(table),
+                       _left(end), ctypes.byref(info), None)
             known = Known(bytes(info.uid), info.embedding_dim)
             self._known[table] = known
         return known
@@ -249,13 +246,11 @@ class Client(TableCalls):
         gradients  {table: (ids, gradient)}, or Gradient and BagGradient
                    objects; those that name one table are summed in their order
         """
-        handle = self._open()
         push = Push(gradients)
         pushed = _library.Pushed()
-        check(library.quire_apply_gradient(
-            handle.pointer, push.items, len(push.items),
-            durability(min_durability), _arrays.milliseconds(timeout),
-            ctypes.byref(pushed), push.tables))
+        self._call(library.quire_apply_gradient, push.items, len(push.items),
+                   durability(min_durability), _arrays.milliseconds(timeout),
+                   ctypes.byref(pushed), push.tables)
         return push.result(pushed)
 
     def apply_gradient_async(self, table: str, ids: Any, gradient: Any, *,
@@ -286,13 +281,11 @@ class Client(TableCalls):
             min_durability: Optional[str] = None,
             timeout: Optional[float] = None) -> Future[Pushed]:
         """apply_gradient_many, without waiting for the answer."""
-        handle = self._open()
         push = Push(gradients)
         pointer = ctypes.c_void_p()
-        check(library.quire_apply_gradient_async(
-            handle.pointer, push.items, len(push.items),
-            durability(min_durability), _arrays.milliseconds(timeout),
-            ctypes.byref(pointer)))
+        self._call(library.quire_apply_gradient_async, push.items,
+                   len(push.items), durability(min_durability),
+                   _arrays.milliseconds(timeout), ctypes.byref(pointer))
 
         def finish(future: int) -> Pushed:
             pushed = _library.Pushed()
@@ -300,7 +293,7 @@ class Client(TableCalls):
                                               push.tables))
             return push.result(pushed)
 
-        return Future(pointer.value, (handle, push), finish,
+        return Future(pointer.value, push, finish,
                       lambda error: None)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from . import _arrays, _library
 from ._connection import Connection
 from ._json import from_json, one_of, to_enum, to_json
-from ._library import check, library, take_text
+from ._library import library, take_text
 from ._results import read_chunk, read_neighbours, read_row
 from .errors import _invalid
 from .initializers import Initializer
@@ -79,9 +79,8 @@ class TableCalls(Connection):
     def table(self, name: str, *, timeout: Optional[float] = None) -> Table:
         """One table, with its counters. Raises NotFound."""
         text = ctypes.c_char_p()
-        check(library.quire_get_table(
-            self._open().pointer, _arrays.name_bytes(name),
-            _arrays.milliseconds(timeout), None, ctypes.byref(text)))
+        self._call(library.quire_get_table, _arrays.name_bytes(name),
+                   _arrays.milliseconds(timeout), None, ctypes.byref(text))
         return from_json(Table, json.loads(take_text(text)))
 
     def tables(self, *, timeout: Optional[float] = None) -> List[Table]:
@@ -114,9 +113,8 @@ class TableCalls(Connection):
     def drop_table(self, name: str, *,
                    timeout: Optional[float] = None) -> None:
         """Drops a table. Raises NotFound."""
-        check(library.quire_drop_table(self._open().pointer,
-                                       _arrays.name_bytes(name),
-                                       _arrays.milliseconds(timeout)))
+        self._call(library.quire_drop_table, _arrays.name_bytes(name),
+                   _arrays.milliseconds(timeout))
         self._known.pop(name, None)
 
     def rewind_table(self, name: str, to_lsn: int, *,
@@ -141,10 +139,9 @@ class TableCalls(Connection):
         """
         flat = _arrays.as_ids(ids)
         pointer = ctypes.c_void_p()
-        check(library.quire_read_rows(
-            self._open().pointer, _arrays.name_bytes(table),
-            _arrays.address(flat), flat.size, int(values),
-            _arrays.milliseconds(timeout), ctypes.byref(pointer)))
+        self._call(library.quire_read_rows, _arrays.name_bytes(table),
+                   _arrays.address(flat), flat.size, int(values),
+                   _arrays.milliseconds(timeout), ctypes.byref(pointer))
         chunk = read_chunk(pointer.value)
         return StoredRows(
             chunk.values.reshape(flat.shape + chunk.values.shape[1:]),
@@ -163,11 +160,11 @@ class TableCalls(Connection):
         flat = _arrays.as_ids(ids)
         rows = _wide(values, flat, "values")
         states = None if state is None else _wide(state, flat, "state")
-        check(library.quire_write_rows(
-            self._open().pointer, _arrays.name_bytes(table),
-            _arrays.address(flat), flat.size, _arrays.address(rows), rows.size,
-            _arrays.address(states), 0 if states is None else states.size,
-            _arrays.milliseconds(timeout)))
+        self._call(library.quire_write_rows, _arrays.name_bytes(table),
+                   _arrays.address(flat), flat.size, _arrays.address(rows),
+                   rows.size, _arrays.address(states),
+                   0 if states is None else states.size,
+                   _arrays.milliseconds(timeout))
 
     def row(self, table: str, id: int, *,
             timeout: Optional[float] = None) -> Row:
@@ -185,20 +182,18 @@ class TableCalls(Connection):
         """Sets the labels of rows: [n] for ids [n]; an empty one removes."""
         flat = _arrays.as_ids(ids)
         text = _arrays.LabelText(labels)
-        check(library.quire_set_labels(
-            self._open().pointer, _arrays.name_bytes(table),
-            _arrays.address(flat), flat.size, ctypes.byref(text.view),
-            _arrays.milliseconds(timeout)))
+        self._call(library.quire_set_labels, _arrays.name_bytes(table),
+                   _arrays.address(flat), flat.size, ctypes.byref(text.view),
+                   _arrays.milliseconds(timeout))
 
     def get_labels(self, table: str, ids: Any, *,
                    timeout: Optional[float] = None) -> List[str]:
         """The labels of rows: one per id, "" where a row has none."""
         flat = _arrays.as_ids(ids)
         labels = ctypes.POINTER(_library.Labels)()
-        check(library.quire_get_labels(
-            self._open().pointer, _arrays.name_bytes(table),
-            _arrays.address(flat), flat.size, _arrays.milliseconds(timeout),
-            ctypes.byref(labels)))
+        self._call(library.quire_get_labels, _arrays.name_bytes(table),
+                   _arrays.address(flat), flat.size,
+                   _arrays.milliseconds(timeout), ctypes.byref(labels))
         try:
             return _arrays.read_labels(labels) or []
         finally:
@@ -209,10 +204,9 @@ class TableCalls(Connection):
         """The rows of labels: int64 [n], the smallest id that has it, or -1."""
         text = _arrays.LabelText(labels)
         ids = np.empty(text.count, np.int64)
-        check(library.quire_find_labels(
-            self._open().pointer, _arrays.name_bytes(table),
-            ctypes.byref(text.view), _arrays.milliseconds(timeout),
-            _arrays.address(ids)))
+        self._call(library.quire_find_labels, _arrays.name_bytes(table),
+                   ctypes.byref(text.view), _arrays.milliseconds(timeout),
+                   _arrays.address(ids))
         return ids
 
     def nearest(self, table: str, *, ids: Any = None, vectors: Any = None,
@@ -243,9 +237,8 @@ class TableCalls(Connection):
             _arrays.address(query_vectors), *query_vectors.shape,
             _arrays.address(left_out), left_out.size)
         pointer = ctypes.c_void_p()
-        check(library.quire_nearest(self._open().pointer, ctypes.byref(query),
-                                    _arrays.milliseconds(timeout),
-                                    ctypes.byref(pointer)))
+        self._call(library.quire_nearest, ctypes.byref(query),
+                   _arrays.milliseconds(timeout), ctypes.byref(pointer))
         return read_neighbours(pointer.value)
 
     # --- Import and export ---
@@ -305,11 +298,9 @@ class TableCalls(Connection):
         except TypeError as error:
             raise _invalid(f"a table has no such field: {error}",
                            "spec") from error
-        handle = self._open()
         pointer = ctypes.c_void_p()
-        check(library.quire_import_begin(
-            handle.pointer, _dump(to_json(whole)),
-            _arrays.milliseconds(timeout), ctypes.byref(pointer)))
+        self._call(library.quire_import_begin, _dump(to_json(whole)),
+                   _arrays.milliseconds(timeout), ctypes.byref(pointer))
         return Import(pointer.value, embedding_dim)
 
     def export_table(self, name: str, *, include_state: bool = False,
@@ -331,9 +322,8 @@ class TableCalls(Connection):
         if row_count is not None:
             request["row_count"] = str(int(row_count))
         pointer = ctypes.c_void_p()
-        check(library.quire_export_begin(
-            self._open().pointer, _dump(request),
-            _arrays.milliseconds(timeout), ctypes.byref(pointer)))
+        self._call(library.quire_export_begin, _dump(request),
+                   _arrays.milliseconds(timeout), ctypes.byref(pointer))
         return Export(pointer.value)
 
     # --- The server ---
@@ -351,17 +341,15 @@ class TableCalls(Connection):
 
     def health(self, *, timeout: Optional[float] = None) -> None:
         """Raises Unavailable unless the server says that it serves."""
-        check(library.quire_health(self._open().pointer,
-                                   _arrays.milliseconds(timeout)))
+        self._call(library.quire_health, _arrays.milliseconds(timeout))
 
     def snapshot(self, *, timeout: Optional[float] = None) -> Position:
         """Writes a snapshot of all LOGGED tables to the server's disk; all
         changes up to the position are in it. FailedPrecondition without a data
         directory."""
         position = _library.Position()
-        check(library.quire_create_snapshot(self._open().pointer,
-                                            _arrays.milliseconds(timeout),
-                                            ctypes.byref(position)))
+        self._call(library.quire_create_snapshot,
+                   _arrays.milliseconds(timeout), ctypes.byref(position))
         return Position(position.epoch, position.lsn)
 
     def back_up(self, name: str, *,

@@ -108,6 +108,44 @@ class Failures(python_case.PythonCase):
         self.assertIn("closed", repr(client))
 
 
+    def test_a_client_ends_when_it_is_closed_whatever_is_kept_of_it(self):
+        self.words()
+        before = self.client.stats().sessions
+        client = quire.connect(self.address)
+        client.apply_gradient("words", 1, [1] * 5)
+        self.assertEqual(self.client.stats().sessions, before + 1)
+        kept = [client.lookup_async("words", 1)]
+        with self.assertRaises(quire.OutOfRange) as caught:
+            client.lookup("words", 10)
+        kept.append(caught.exception)
+
+        client.close()
+
+        self.assertEqual(self.client.stats().sessions, before)
+
+    def test_a_client_may_be_closed_while_threads_use_it(self):
+        self.words()
+        client = quire.connect(self.address)
+
+        def work():
+            try:
+                while True:
+                    client.lookup("words", range(10))
+            except quire.FailedPrecondition as error:
+                ends.append(error)
+
+        ends = []
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        client.close()
+        for thread in threads:
+            thread.join()
+
+        self.assertEqual(len(ends), 4)
+
+
 class ServersThatGo(unittest.TestCase):
     def test_lookups_and_pushes_wait_for_a_server_that_comes_back(self):
         with socket.socket() as free:
