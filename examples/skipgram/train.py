@@ -14,17 +14,20 @@ import argparse
 import os
 import pathlib
 import queue
+import sys
 import time
 from typing import Any, Iterator, List, Tuple
 
-import curve
 import numpy as np
 import torch
 from corpus import Corpus
 from model import SkipGram, first_rows
 from torch import multiprocessing, nn
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(1, str(HERE.parent))
+import curve  # noqa: E402
+
 # Of word2vec, smaller: the book has 200,000 words.
 WINDOW, NEGATIVES = 5, 5
 # Losses are noted as the mean of this many steps.
