@@ -37,7 +37,8 @@
 // on, in every Client that it inherits, and ends none of its parent's. gRPC
 // itself works in a child only if GRPC_ENABLE_FORK_SUPPORT=1 was in the
 // environment when the parent began with it, and no call is in flight while it
-// forks; to fork then takes 50 ms more.
+// forks; to fork then takes 50 ms more. Forks in quick succession have hung in
+// gRPC 1.51 even so: start a pool of workers anew, not by fork.
 
 #pragma once
 

@@ -54,8 +54,9 @@
 // on, in every client that it inherits, and ends none of its parent's. gRPC
 // itself works in a child only if GRPC_ENABLE_FORK_SUPPORT=1 was in the
 // environment before the parent's first call, and no call is in flight while it
-// forks. Futures, imports and exports stay with the process that made them: in
-// another they are refused, and may be freed.
+// forks; forks in quick succession have hung in gRPC 1.51 even so: start a pool
+// of workers anew, not by fork. Futures, imports and exports stay with the
+// process that made them: in another they are refused, and may be freed.
 
 #pragma once
 
