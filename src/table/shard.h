@@ -168,7 +168,7 @@ class Shard {
 
   // Whose turn it is to write.
   Turnstile turnstile_;
-  // Relaxed in Writer: what gave the ticket out says what came before.
+  // Acquired in Writer: once it is false, what was copied has been read.
   std::atomic<bool> is_copied_ = false;
   // Held by whoever copies a chunk, and by writers while is_copied_.
   mutable Mutex change_mutex_;
@@ -195,7 +195,7 @@ class QUIRE_SCOPED_CAPABILITY Shard::Writer {
       : shard_(shard),
         place_(place) {
     shard_.turnstile_.Enter(place.ticket);
-    is_locked_ = shard_.is_copied_.load(std::memory_order_relaxed);
+    is_locked_ = shard_.is_copied_.load(std::memory_order_acquire);
     if (is_locked_) {
       shard_.change_mutex_.lock();
     }
