@@ -28,7 +28,7 @@ sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[1]))
 import curve  # noqa: E402
 
 # Never trained on.
-TEST_BATCH, TEST_SIZE = -1 % 2 ** 32, 20_000
+TEST_BATCH, TEST_SIZE = 2 ** 32 - 1, 20_000
 STEPS_PER_POINT = 10
 # Of the tables' optimizer. With less, the first gradient of a row, however near
 # to 0, is a whole step, and the last bit of a sum decides of its direction.
