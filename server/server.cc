@@ -186,8 +186,9 @@ absl::Status Server::Core::Stop(absl::Duration grace) {
     return absl::OkStatus();
   }
   readiness.progress().Cancel();
-  methods.health().Stop();
+  // Once health says NOT_SERVING no call is admitted.
   registry.Stop();
+  methods.health().Stop();
   if (recovery.joinable()) {
     recovery.join();
   }

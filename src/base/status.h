@@ -75,6 +75,7 @@ enum class Reason {
   kNotKept,         // nothing is kept of the position that is asked for
   kNoBackupDir,     // the server has no directory for backups
   kPositionLost,    // a position that this server has not, and never will have
+  kClockDiffers,    // other workers say that a clock has another size
   // RESOURCE_EXHAUSTED
   kMemoryFull,
   kDiskFull,
@@ -85,6 +86,7 @@ enum class Reason {
   kRecovering,  // the server reads what it has on disk
   kStopping,
   kNotCaughtUp,    // the position was not reached by the deadline
+  kClockBehind,    // a worker had not done the steps waited for by the deadline
   kIoFailed,       // the disk failed
   kLogFailed,      // … and the log with it: no more writes
   kCannotConnect,  // (clients) no server answered
