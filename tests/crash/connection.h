@@ -21,7 +21,7 @@ inline std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
 
 inline void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::seconds(20));
+                       std::chrono::seconds(60));
 }
 
 }  // namespace quire::crash
