@@ -22,9 +22,10 @@ namespace {
 // Calls that may wait for a worker at once: some seconds of work.
 constexpr size_t kWaitingCallsMax = 256;
 
-// How long connections may last after the last call: a reply that is on its
-// way arrives, and gRPC's idle clients look up every five seconds.
-constexpr absl::Duration kLinger = absl::Seconds(6);
+// How long connections may last after the last call, for what is on its way.
+// gRPC would wait for its idle clients, who look up every five seconds; whoever
+// calls meanwhile is told the same by a closed connection.
+constexpr absl::Duration kLinger = absl::Seconds(1);
 
 EngineOptions EngineOptionsOf(const ServerOptions& options) {
   return {.table_bytes_max = options.table_bytes_max,
@@ -196,8 +197,7 @@ absl::Status Server::Core::Stop(absl::Duration grace) {
   engine.GiveUpBackups();
   // No change comes any more.
   engine.GiveUpPositions();
-  // gRPC's own end comes after: it cancels calls that cross its goodbye, and
-  // waits for the word of idle clients.
+  // gRPC's own end comes after: it cancels calls that cross its goodbye.
   const absl::Time deadline = absl::Now() + grace;
   const auto steady_deadline =
       std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(grace);
