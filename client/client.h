@@ -294,11 +294,19 @@ class Client {
     // The next rows.
     //   values  [n, dim]
     //   labels  [n], or empty for none
+    //   state   [n, floats of the optimizer's state], or empty: initial state
     virtual absl::Status Write(std::span<const float> values,
-                               const Labels& labels) = 0;
+                               const Labels& labels,
+                               std::span<const float> state) = 0;
+    absl::Status Write(std::span<const float> values, const Labels& labels) {
+      return Write(values, labels, {});
+    }
     // The table appears. Every row must have been written.
     virtual absl::StatusOr<v1::Table> Finish() = 0;
   };
+  absl::StatusOr<std::unique_ptr<Import>> ImportTable(
+      const v1::ImportTableRequest::Header& header, CallOptions call = {});
+  // Of rows that no push has seen.
   absl::StatusOr<std::unique_ptr<Import>> ImportTable(const v1::TableSpec& spec,
                                                       CallOptions call = {});
 

@@ -479,18 +479,21 @@ QUIRE_API void quire_neighbours_free(quire_neighbours* result);
 // A table being imported: rows in order of their ids from 0 on, then
 // quire_import_finish. Freed before that, it leaves no table behind.
 //   spec  TableSpec; its initialiser is not used
+//   step  pushes that the rows and their state have seen, 0 or more
 QUIRE_API quire_error* quire_import_begin(quire_client* client,
-                                          const char* spec, int64_t timeout_ms,
+                                          const char* spec, int64_t step,
+                                          int64_t timeout_ms,
                                           quire_import** import);
 
 // The next rows.
 //   values       [n, dim]
 //   value_count  n * dim
 //   labels       n of them, or NULL for none
-QUIRE_API quire_error* quire_import_write(quire_import* import,
-                                          const float* values,
-                                          int64_t value_count,
-                                          const quire_labels* labels);
+//   state        [n, floats of the optimizer's state], or NULL: initial state
+//   state_count  all its floats; 0 without
+QUIRE_API quire_error* quire_import_write(
+    quire_import* import, const float* values, int64_t value_count,
+    const quire_labels* labels, const float* state, int64_t state_count);
 
 // The table appears. Every row must have been written.
 //   table  gets the Table, unless NULL

@@ -40,14 +40,14 @@ struct Stream {
 class ImportStream final : public Client::Import {
  public:
   ImportStream(std::shared_ptr<Connection> connection, absl::Time deadline,
-               const v1::TableSpec& spec)
+               const v1::ImportTableRequest::Header& header)
       : stream_(std::move(connection), "ImportTable", deadline),
-        dim_(spec.embedding_dim()),
+        dim_(header.spec().embedding_dim()),
         writer_(stream_.connection->tables().ImportTable(&stream_.context,
                                                          &response_)) {
-    v1::ImportTableRequest header;
-    *header.mutable_header()->mutable_spec() = spec;
-    Send(std::move(header));
+    v1::ImportTableRequest request;
+    *request.mutable_header() = header;
+    Send(std::move(request));
   }
 
   ~ImportStream() override {
@@ -57,8 +57,8 @@ class ImportStream final : public Client::Import {
     }
   }
 
-  absl::Status Write(std::span<const float> values,
-                     const Labels& labels) override {
+  absl::Status Write(std::span<const float> values, const Labels& labels,
+                     std::span<const float> state) override {
     const int64_t row_count = std::ssize(values) / dim_;
     if (row_count * dim_ != std::ssize(values)) {
       return Error(Reason::kBadShape,
@@ -72,8 +72,20 @@ class ImportStream final : public Client::Import {
           fmt::format("{} labels for {} rows", labels.size(), row_count),
           "labels");
     }
+    const int64_t state_floats =
+        row_count == 0 ? 0 : std::ssize(state) / row_count;
+    if (state_floats * row_count != std::ssize(state)) {
+      return Error(Reason::kBadShape,
+                   fmt::format("{} floats of optimizer state for {} rows",
+                               state.size(), row_count),
+                   "state");
+    }
     for (int64_t begin = 0; begin < row_count && !ended_;) {
-      begin += SendChunk(values, labels, begin, row_count);
+      begin += SendChunk({.values = values,
+                          .labels = labels,
+                          .state = state,
+                          .state_floats = state_floats},
+                         begin, row_count);
     }
     return Writable();
   }
@@ -98,33 +110,50 @@ class ImportStream final : public Client::Import {
   }
 
  private:
+  // What a call of Write brings.
+  struct Rows {
+    std::span<const float> values;
+    const Labels& labels;
+    std::span<const float> state;
+    int64_t state_floats;
+  };
+
   // Sends rows from `begin` on, as many as a message should hold and one at
   // least; returns how many.
-  int64_t SendChunk(std::span<const float> values, const Labels& labels,
-                    int64_t begin, int64_t row_count) {
+  int64_t SendChunk(const Rows& rows, int64_t begin, int64_t row_count) {
     v1::ImportTableRequest request;
     v1::ImportTableRequest::Chunk& chunk = *request.mutable_chunk();
     chunk.set_first_id(next_id_);
     int64_t end = begin;
     int64_t bytes = 0;
     do {
-      bytes += dim_ * static_cast<int64_t>(sizeof(float));
-      if (!labels.empty()) {
-        const std::string& label = labels[static_cast<size_t>(end)];
+      bytes += (dim_ + rows.state_floats) * static_cast<int64_t>(sizeof(float));
+      if (!rows.labels.empty()) {
+        const std::string& label = rows.labels[static_cast<size_t>(end)];
         bytes += std::ssize(label);
         chunk.add_labels(label);
       }
       ++end;
     } while (end < row_count && bytes < kChunkBytes);
-    const auto rows = values.subspan(static_cast<size_t>(begin * dim_),
-                                     static_cast<size_t>((end - begin) * dim_));
-    v1::Tensor& tensor = *chunk.mutable_values();
-    tensor.mutable_shape()->add_dims(static_cast<int32_t>(end - begin));
-    tensor.mutable_shape()->add_dims(static_cast<int32_t>(dim_));
-    tensor.mutable_values()->Add(rows.begin(), rows.end());
+    SetMatrix(rows.values, dim_, begin, end, *chunk.mutable_values());
+    if (rows.state_floats > 0) {
+      SetMatrix(rows.state, rows.state_floats, begin, end,
+                *chunk.mutable_state());
+    }
     next_id_ += end - begin;
     Send(std::move(request));
     return end - begin;
+  }
+
+  // Rows [begin, end) of `floats`, [n, columns].
+  static void SetMatrix(std::span<const float> floats, int64_t columns,
+                        int64_t begin, int64_t end, v1::Tensor& tensor) {
+    const auto rows =
+        floats.subspan(static_cast<size_t>(begin * columns),
+                       static_cast<size_t>((end - begin) * columns));
+    tensor.mutable_shape()->add_dims(static_cast<int32_t>(end - begin));
+    tensor.mutable_shape()->add_dims(static_cast<int32_t>(columns));
+    tensor.mutable_values()->Add(rows.begin(), rows.end());
   }
 
   // Sends the message before this one. The last waits for Finish: with
@@ -227,6 +256,14 @@ absl::Time StreamDeadline(const CallOptions& call) {
 
 absl::StatusOr<std::unique_ptr<Client::Import>> Client::ImportTable(
     const v1::TableSpec& spec, CallOptions call) {
+  v1::ImportTableRequest::Header header;
+  *header.mutable_spec() = spec;
+  return ImportTable(header, call);
+}
+
+absl::StatusOr<std::unique_ptr<Client::Import>> Client::ImportTable(
+    const v1::ImportTableRequest::Header& header, CallOptions call) {
+  const v1::TableSpec& spec = header.spec();
   if (spec.embedding_dim() < 1) {
     return Error(Reason::kBadValue,
                  fmt::format("table '{}': embedding_dim is {}; rows have at "
@@ -235,7 +272,7 @@ absl::StatusOr<std::unique_ptr<Client::Import>> Client::ImportTable(
                  "spec.embedding_dim");
   }
   auto stream = std::make_unique<ImportStream>(core().shared_connection(),
-                                               StreamDeadline(call), spec);
+                                               StreamDeadline(call), header);
   QUIRE_RETURN_IF_ERROR(stream->Writable());
   return stream;
 }

@@ -343,8 +343,9 @@ absl::Status TableService::Import::Take(const v1::ImportTableRequest& part) {
       if (import_ != nullptr) {
         return Error(Reason::kMalformed, "an import has one header", "header");
       }
-      QUIRE_ASSIGN_OR_RETURN(import_,
-                             engine_.BeginImport(part.header().spec()));
+      QUIRE_ASSIGN_OR_RETURN(
+          import_,
+          engine_.BeginImport(part.header().spec(), part.header().step()));
       return absl::OkStatus();
     }
     case v1::ImportTableRequest::kChunk:

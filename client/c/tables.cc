@@ -291,35 +291,39 @@ quire_error* quire_find_labels(quire_client* client, const char* table,
 }
 
 quire_error* quire_import_begin(quire_client* client, const char* spec,
-                                int64_t timeout_ms, quire_import** import) {
+                                int64_t step, int64_t timeout_ms,
+                                quire_import** import) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
     QUIRE_RETURN_IF_ERROR(CheckThere(import, "import"));
-    quire::v1::TableSpec message;
-    QUIRE_RETURN_IF_ERROR(ReadJson(spec, "spec", message));
+    quire::v1::ImportTableRequest::Header header;
+    QUIRE_RETURN_IF_ERROR(ReadJson(spec, "spec", *header.mutable_spec()));
+    header.set_step(step);
     QUIRE_ASSIGN_OR_RETURN(
         std::unique_ptr<quire::Client::Import> stream,
-        client->client->ImportTable(message, {DeadlineIn(timeout_ms)}));
+        client->client->ImportTable(header, {DeadlineIn(timeout_ms)}));
     *import = new quire_import{.stream = std::move(stream),
-                               .dim = message.embedding_dim()};
+                               .dim = header.spec().embedding_dim()};
     return absl::OkStatus();
   });
 }
 
 quire_error* quire_import_write(quire_import* import, const float* values,
-                                int64_t value_count,
-                                const quire_labels* labels) {
+                                int64_t value_count, const quire_labels* labels,
+                                const float* state, int64_t state_count) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(import, "import"));
     QUIRE_RETURN_IF_ERROR(CheckProcess(import->pid));
     QUIRE_ASSIGN_OR_RETURN(const auto floats,
                            SpanOf(values, value_count, "values"));
+    QUIRE_ASSIGN_OR_RETURN(const auto states,
+                           SpanOf(state, state_count, "state"));
     quire::Labels copies;
     if (labels != nullptr) {
       QUIRE_ASSIGN_OR_RETURN(copies,
                              LabelsOf(labels, value_count / import->dim));
     }
-    return import->stream->Write(floats, copies);
+    return import->stream->Write(floats, copies, states);
   });
 }
 

@@ -93,6 +93,7 @@ absl::StatusOr<formats::RowFileInfo> InfoOf(const ExportOptions& options,
                                .labelled = table.stats().label_count() > 0,
                                .metadata = MetadataOf(table)};
   if (options.state) {
+    info.step = table.step();
     QUIRE_ASSIGN_OR_RETURN(info.state, StateOf(table, session));
     if (info.state.empty() && info.row_count > 0) {
       return formats::InputError(

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <charconv>
+
 #include "client/formats/input_error.h"
 
 namespace quire::cli {
@@ -58,6 +60,24 @@ absl::StatusOr<v1::TableSpec> TrainingSpecOf(const Metadata& metadata,
     *spec.mutable_clip() = whole.clip();
   }
   return spec;
+}
+
+absl::StatusOr<std::optional<int64_t>> StepOf(const Metadata& metadata,
+                                              std::string_view file) {
+  const auto found = metadata.find(kStepKey);
+  if (found == metadata.end()) {
+    return std::nullopt;
+  }
+  const std::string& text = found->second;
+  const char* const last = text.data() + text.size();
+  int64_t step = 0;
+  const auto [end, error] = std::from_chars(text.data(), last, step);
+  if (error != std::errc() || end != last || step < 0) {
+    return formats::InputError(fmt::format(
+        "'{}' has a damaged {} in its metadata: a number is needed, 0 or more",
+        file, kStepKey));
+  }
+  return step;
 }
 
 }  // namespace quire::cli

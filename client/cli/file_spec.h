@@ -2,8 +2,11 @@
 
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "quire/v1/admin.pb.h"
@@ -21,5 +24,10 @@ Metadata MetadataOf(const v1::Table& table);
 // there is none; an error names `file`.
 absl::StatusOr<v1::TableSpec> TrainingSpecOf(const Metadata& metadata,
                                              std::string_view file);
+
+// The pushes that its rows had seen; nullopt if it does not say. An error names
+// `file`.
+absl::StatusOr<std::optional<int64_t>> StepOf(const Metadata& metadata,
+                                              std::string_view file);
 
 }  // namespace quire::cli

@@ -36,6 +36,7 @@ using enum OutputFormat;
 struct ImportOptions {
   std::string file;
   std::optional<std::string> name;
+  std::optional<int64_t> step;
   formats::RowReaderOptions reader;
   SpecOptions spec;
   bool dry_run = false;
@@ -71,7 +72,9 @@ absl::StatusOr<std::string> NameOf(const ImportOptions& options) {
                   kTableNameBytesMax)));
 }
 
-std::string DryRunText(const v1::TableSpec& spec, const RowFileInfo& info) {
+std::string DryRunText(const v1::ImportTableRequest::Header& header,
+                       const RowFileInfo& info) {
+  const v1::TableSpec& spec = header.spec();
   return fmt::format(
       "would make table '{}' from a {} file: {} × {}, {} of "
       "values{}{}; optimizer {}\n",
@@ -80,27 +83,34 @@ std::string DryRunText(const v1::TableSpec& spec, const RowFileInfo& info) {
       FormatBytes(info.row_count * info.dim *
                   static_cast<int64_t>(sizeof(float))),
       info.labelled ? ", with labels" : "",
-      info.state.empty() ? "" : ", with optimizer state",
+      info.state.empty() ? ""
+                         : fmt::format(", with optimizer state after {}",
+                                       FormatCount(header.step(), "step")),
       spec.has_optimizer() ? OptimizerText(spec.optimizer())
                            : "sgd, the server's default");
 }
 
-Json DryRunJson(const v1::TableSpec& spec, const RowFileInfo& info) {
+Json DryRunJson(const v1::ImportTableRequest::Header& header,
+                const RowFileInfo& info) {
   return {{"dry_run", true},
           {"format", formats::RowFormatName(info.format)},
           {"labelled", info.labelled},
           {"state", !info.state.empty()},
-          {"spec", ToJson(spec)}};
+          {"step", header.step()},
+          {"spec", ToJson(header.spec())}};
 }
 
 // Sends all rows and makes the table; what is unusual about the labels goes
 // to `census`.
-absl::StatusOr<v1::Table> Send(RowReader& reader, const v1::TableSpec& spec,
+absl::StatusOr<v1::Table> Send(RowReader& reader,
+                               const v1::ImportTableRequest::Header& header,
                                Session& session, LabelCensus& census) {
+  QUIRE_ASSIGN_OR_RETURN(StateOrder order,
+                         StateOrder::Of(reader.info(), header.spec()));
   QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
   const OrderlyEnd orderly_end;
   QUIRE_ASSIGN_OR_RETURN(std::unique_ptr<Client::Import> import,
-                         client->ImportTable(spec, session.StreamCall()));
+                         client->ImportTable(header, session.StreamCall()));
   const RowFileInfo& info = reader.info();
   const terminal::Screen screen = session.screen();
   terminal::Progress progress("importing", "rows", info.row_count,
@@ -113,7 +123,8 @@ absl::StatusOr<v1::Table> Send(RowReader& reader, const v1::TableSpec& spec,
     if (block.row_count == 0) {
       return import->Finish();
     }
-    QUIRE_RETURN_IF_ERROR(import->Write(block.values, block.labels));
+    QUIRE_RETURN_IF_ERROR(
+        import->Write(block.values, block.labels, order.Arrange(block.state)));
     std::ranges::for_each(block.labels, [&census](const std::string& label) {
       census.Add(label);
     });
@@ -156,8 +167,8 @@ Json SummaryJson(const v1::Table& table, const LabelCensus& census,
 
 // The table to make of what `reader` reads: what the file says of its training,
 // and then what the options say.
-absl::StatusOr<v1::TableSpec> SpecOf(const ImportOptions& options,
-                                     const RowReader& reader) {
+absl::StatusOr<v1::ImportTableRequest::Header> HeaderOf(
+    const ImportOptions& options, const RowReader& reader) {
   const RowFileInfo& info = reader.info();
   QUIRE_ASSIGN_OR_RETURN(v1::TableSpec spec,
                          TrainingSpecOf(info.metadata, options.file));
@@ -165,51 +176,33 @@ absl::StatusOr<v1::TableSpec> SpecOf(const ImportOptions& options,
   QUIRE_RETURN_IF_ERROR(options.spec.Apply(spec));
   spec.set_num_embeddings(info.row_count);
   spec.set_embedding_dim(info.dim);
+  v1::ImportTableRequest::Header header;
   if (options.reader.state) {
-    QUIRE_RETURN_IF_ERROR(CheckStateImport(spec));
+    QUIRE_RETURN_IF_ERROR(StateOrder::Of(info, spec).status());
+    QUIRE_ASSIGN_OR_RETURN(const int64_t step,
+                           StepOf(options.step, info, spec, options.file));
+    header.set_step(step);
   }
-  return spec;
-}
-
-// Makes a table of rows and of their state, which follows in a second pass over
-// the file.
-absl::StatusOr<v1::Table> SendWithState(RowReader& reader,
-                                        const ImportOptions& options,
-                                        const v1::TableSpec& spec,
-                                        Session& session, LabelCensus& census) {
-  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> again,
-                         formats::OpenRows(options.file, options.reader));
-  const OrderlyEnd orderly_end;
-  v1::TableSpec frozen = spec;
-  frozen.set_frozen(true);
-  QUIRE_RETURN_IF_ERROR(Send(reader, frozen, session, census).status());
-  QUIRE_RETURN_IF_ERROR(ImportState(*again, spec, session));
-  QUIRE_ASSIGN_OR_RETURN(Client * client, session.client());
-  return client->GetTable(spec.name());
+  *header.mutable_spec() = std::move(spec);
+  return header;
 }
 
 absl::Status Import(const ImportOptions& options, Session& session) {
   QUIRE_RETURN_IF_ERROR(NameOf(options).status());
-  if (options.reader.state && options.file == "-") {
-    return formats::InputError(
-        "optimizer state is read in a second pass, which standard input does "
-        "not have: name a file");
-  }
   QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> reader,
                          formats::OpenRows(options.file, options.reader));
-  QUIRE_ASSIGN_OR_RETURN(const v1::TableSpec spec, SpecOf(options, *reader));
+  QUIRE_ASSIGN_OR_RETURN(const v1::ImportTableRequest::Header header,
+                         HeaderOf(options, *reader));
   if (options.dry_run) {
-    Print(options.output == kTable ? DryRunText(spec, reader->info())
-                                   : ToLine(DryRunJson(spec, reader->info())));
+    Print(options.output == kTable
+              ? DryRunText(header, reader->info())
+              : ToLine(DryRunJson(header, reader->info())));
     return absl::OkStatus();
   }
   const auto start = std::chrono::steady_clock::now();
   LabelCensus census;
-  QUIRE_ASSIGN_OR_RETURN(
-      const v1::Table table,
-      options.reader.state
-          ? SendWithState(*reader, options, spec, session, census)
-          : Send(*reader, spec, session, census));
+  QUIRE_ASSIGN_OR_RETURN(const v1::Table table,
+                         Send(*reader, header, session, census));
   const std::chrono::duration<double> elapsed =
       std::chrono::steady_clock::now() - start;
   Print(options.output == kTable
@@ -262,6 +255,12 @@ void AddImport(Program& program) {
                   "of the table; default: the file's, without its ending")
       ->type_name("NAME");
   AddReaderOptions(verb, options->reader);
+  verb.add_option("--step", options->step,
+                  "with --state: pushes that it has seen; default: what the "
+                  "file says")
+      ->type_name("N")
+      ->check(Between(0, 1e18))
+      ->needs("--state");
   options->spec.AddTo(verb);
   verb.add_flag("--dry-run", options->dry_run,
                 "say what would be made, and make nothing");

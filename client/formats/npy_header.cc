@@ -244,11 +244,12 @@ absl::StatusOr<NpyHeader> ParseNpyHeader(std::string_view bytes) {
   return header;
 }
 
-std::string MakeNpyHeader(std::span<const int64_t> dims) {
+std::string MakeNpyHeader(std::span<const int64_t> dims, NumberType type) {
   const std::string shape =
       fmt::format("({}{})", fmt::join(dims, ", "), dims.size() == 1 ? "," : "");
-  std::string dict = fmt::format(
-      "{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}", shape);
+  std::string dict =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}",
+                  type == NumberType::kInt64 ? "<i8" : "<f4", shape);
   if (!dims.empty()) {
     // numpy leaves room for the first dim to grow to 21 digits.
     dict.append(21 - fmt::formatted_size("{}", dims[0]), ' ');

@@ -45,8 +45,9 @@ absl::StatusOr<size_t> NpyDataOffset(std::string_view preamble);
 // file is ever run.
 absl::StatusOr<NpyHeader> ParseNpyHeader(std::string_view bytes);
 
-// What numpy.save writes in front of the data of a float32 array in C order,
-// byte for byte.
-std::string MakeNpyHeader(std::span<const int64_t> dims);
+// What numpy.save writes in front of the data of an array in C order, byte for
+// byte. `type` is kFloat32 or kInt64.
+std::string MakeNpyHeader(std::span<const int64_t> dims,
+                          NumberType type = NumberType::kFloat32);
 
 }  // namespace quire::formats

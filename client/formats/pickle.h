@@ -65,6 +65,8 @@ struct TensorToPickle {
   std::string name;
   std::string storage_key;
   std::vector<int64_t> dims;
+  // Or int64.
+  bool is_float = true;
 };
 std::string PickleTensors(const std::vector<TensorToPickle>& tensors);
 

@@ -38,7 +38,7 @@ void AppendTensor(const TensorToPickle& tensor, std::string& out) {
   AppendString(tensor.name, out);
   out += "ctorch._utils\n_rebuild_tensor_v2\n((";
   AppendString("storage", out);
-  out += "ctorch\nFloatStorage\n";
+  out += tensor.is_float ? "ctorch\nFloatStorage\n" : "ctorch\nLongStorage\n";
   AppendString(tensor.storage_key, out);
   AppendString("cpu", out);
   AppendInt(ElementCount(tensor.dims).value_or(0), out);

@@ -56,6 +56,8 @@ struct RowFileInfo {
   bool labelled = false;
   // Its rows bring optimizer state, in this order.
   std::vector<StatePart> state = {};
+  // Pushes that this state has seen, if a tensor says so.
+  std::optional<int64_t> step = {};
   // What safetensors say of the table (docs/FILES.md): "quire.spec".
   std::map<std::string, std::string> metadata = {};
 };

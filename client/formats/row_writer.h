@@ -29,7 +29,8 @@ struct RowSpan {
 //   safetensors      "weight", F32 [rows, dim]; its metadata; labels as
 //                    "labels.bytes" and "labels.ends"; state as "optimizer.…"
 //   npy              as numpy.save writes a float32 matrix
-//   npz              "weight", and state as "optimizer.…"
+//   npz              "weight", and state as "optimizer.…", its step as
+//                    "optimizer.step"
 //   torch            a state_dict of the same
 //   glove            a label and its vector on each line
 //   word2vec         the same after a line with the number of rows and the dim

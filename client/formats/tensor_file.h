@@ -94,6 +94,7 @@ std::string CompanionPrefix(std::string_view name);
 // Behind that prefix.
 inline constexpr std::string_view kWeightName = "weight";
 inline constexpr std::string_view kStateNames = "optimizer.";
+inline constexpr std::string_view kStepName = "optimizer.step";
 inline constexpr std::string_view kLabelBytesName = "labels.bytes";
 inline constexpr std::string_view kLabelEndsName = "labels.ends";
 

@@ -183,6 +183,25 @@ class TensorRows : public RowReader {
   int64_t next_row_ = 0;
 };
 
+// The only number of `entry`.
+absl::StatusOr<int64_t> ReadStep(TensorFile& file, const TensorEntry& entry) {
+  TensorEntry column = entry;
+  if (column.dims.empty()) {
+    column.dims = {1};
+    column.strides = {1};
+  }
+  if (!entry.complaint.empty() || !entry.type || IsFloating(*entry.type) ||
+      column.dims != std::vector<int64_t>{1}) {
+    return InputError(fmt::format("{} is needed as one integer, it is {}",
+                                  NameOf(file, entry), ToText(entry)));
+  }
+  QUIRE_ASSIGN_OR_RETURN(const TensorReader reader,
+                         TensorReader::Open(file, column));
+  int64_t step = 0;
+  QUIRE_RETURN_IF_ERROR(reader.Read(0, std::span(&step, 1)));
+  return step;
+}
+
 // The state beside the tensor `name`.
 absl::StatusOr<std::vector<StateReader>> OpenState(TensorFile& file,
                                                    std::string_view name,
@@ -191,6 +210,10 @@ absl::StatusOr<std::vector<StateReader>> OpenState(TensorFile& file,
   std::vector<StateReader> readers;
   for (const TensorEntry& entry : file.entries()) {
     if (!entry.name.starts_with(prefix)) {
+      continue;
+    }
+    if (entry.name == CompanionPrefix(name) + std::string(kStepName)) {
+      QUIRE_ASSIGN_OR_RETURN(info.step, ReadStep(file, entry));
       continue;
     }
     QUIRE_RETURN_IF_ERROR(CheckReadable(file, entry));

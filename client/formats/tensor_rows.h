@@ -12,7 +12,8 @@ namespace quire::formats {
 
 // A matrix [rows, dim] of floats: options.tensor, or the only one of the file.
 // options.dim, if given, must agree. With options.state, its state as well: the
-// tensors "optimizer.*" beside it, [rows, floats] or [rows].
+// tensors "optimizer.*" beside it, [rows, floats] or [rows], but for
+// "optimizer.step", an integer, which is of all rows.
 absl::StatusOr<std::unique_ptr<RowReader>> OpenTensorRows(
     std::unique_ptr<TensorFile> file, const RowReaderOptions& options);
 

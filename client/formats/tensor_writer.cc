@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,8 @@ static_assert(std::endian::native == std::endian::little,
 
 // "torch" loads what is in a directory of any name.
 constexpr std::string_view kTorchDirectory = "archive";
+
+constexpr auto kStepDims = std::to_array<int64_t>({1});
 
 template <typename T>
 std::string_view BytesOf(std::span<const T> numbers) {
@@ -73,6 +76,14 @@ class MatricesWriter : public RowWriter {
     }
   }
 
+  // The bytes of the step, if there is one: of an int64 [1].
+  std::optional<std::string_view> step() const {
+    if (!info_.step) {
+      return std::nullopt;
+    }
+    return BytesOf(std::span<const int64_t>(&*info_.step, 1));
+  }
+
   // The next bytes of a matrix.
   virtual absl::Status Append(size_t matrix, std::string_view bytes) = 0;
 
@@ -101,7 +112,14 @@ class NpzWriter : public MatricesWriter {
     return absl::OkStatus();
   }
 
-  absl::Status Finish() override { return zip_.Finish(); }
+  absl::Status Finish() override {
+    if (step()) {
+      QUIRE_RETURN_IF_ERROR(zip_.AddWhole(
+          std::string(kStepName) + ".npy",
+          MakeNpyHeader(kStepDims, NumberType::kInt64) + std::string(*step())));
+    }
+    return zip_.Finish();
+  }
 
  private:
   absl::Status Append(size_t matrix, std::string_view bytes) override {
@@ -135,6 +153,15 @@ class TorchWriter : public MatricesWriter {
       tensors.push_back({.name = matrix.name,
                          .storage_key = std::to_string(i),
                          .dims = {matrix.dims.begin(), matrix.dims.end()}});
+    }
+    if (step()) {
+      const std::string key = std::to_string(tensors.size());
+      tensors.push_back({.name = std::string(kStepName),
+                         .storage_key = key,
+                         .dims = {kStepDims.begin(), kStepDims.end()},
+                         .is_float = false});
+      QUIRE_RETURN_IF_ERROR(zip_.AddWhole(
+          fmt::format("{}/data/{}", kTorchDirectory, key), *step()));
     }
     QUIRE_RETURN_IF_ERROR(zip_.AddWhole(
         fmt::format("{}/data.pkl", kTorchDirectory), PickleTensors(tensors)));

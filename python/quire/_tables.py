@@ -245,6 +245,7 @@ class TableCalls(Connection):
 
     def import_table(self, name: str, rows: Any, *,
                      labels: Optional[Sequence[Union[str, bytes]]] = None,
+                     state: Any = None, step: int = 0,
                      num_embeddings: Optional[int] = None,
                      embedding_dim: Optional[int] = None,
                      timeout: Optional[float] = None,
@@ -255,6 +256,11 @@ class TableCalls(Connection):
                         in order of ids, for which num_embeddings and
                         embedding_dim are needed
         labels          of an array: [n]
+        state           of an array: [n, floats of the optimizer's state], in
+                        the order of read_rows; a Chunk brings its own; None:
+                        initial state
+        step            pushes that the rows and their state have seen: what
+                        Adam corrects its moments by
         spec            padding_idx, max_norm, …: as create_table's
         """
         if hasattr(rows, "__array__") or isinstance(rows, (list, tuple)):
@@ -267,18 +273,19 @@ class TableCalls(Connection):
                 array.shape[1] if embedding_dim is None else embedding_dim),
                 "rows", "the table")
             num_embeddings, embedding_dim = array.shape
-            rows = [(array, labels)]
-        elif labels is not None:
-            raise _invalid("labels go with an array of rows; of chunks each "
-                           "brings its own: Chunk", "labels")
+            rows = [(array, labels, state)]
+        elif labels is not None or state is not None:
+            field = "state" if labels is None else "labels"
+            raise _invalid("labels and state go with an array of rows; of "
+                           "chunks each brings its own: Chunk", field)
         if num_embeddings is None or embedding_dim is None:
             raise _invalid("num_embeddings and embedding_dim are needed: rows "
                            "is no array", "num_embeddings")
-        with self.begin_import(name, num_embeddings, embedding_dim,
+        with self.begin_import(name, num_embeddings, embedding_dim, step=step,
                                timeout=timeout, **spec) as table:
             for chunk in rows:
                 if isinstance(chunk, Chunk):
-                    table.write(chunk.values, chunk.labels)
+                    table.write(chunk.values, chunk.labels, chunk.state)
                 elif isinstance(chunk, tuple):
                     table.write(*chunk)
                 else:
@@ -286,10 +293,11 @@ class TableCalls(Connection):
             return table.finish()
 
     def begin_import(self, name: str, num_embeddings: int, embedding_dim: int,
-                     *, timeout: Optional[float] = None,
+                     *, step: int = 0, timeout: Optional[float] = None,
                      **spec: Any) -> Import:
         """An import, to be written to: see Import.
 
+        step  pushes that the rows and their state have seen
         spec  padding_idx, max_norm, …: as create_table's
         """
         try:
@@ -298,8 +306,10 @@ class TableCalls(Connection):
         except TypeError as error:
             raise _invalid(f"a table has no such field: {error}",
                            "spec") from error
+        if not 0 <= step < 1 << 63:
+            raise _invalid(f"step is {step}; it is 0 or more", "step")
         pointer = ctypes.c_void_p()
-        self._call(library.quire_import_begin, _dump(to_json(whole)),
+        self._call(library.quire_import_begin, _dump(to_json(whole)), step,
                    _arrays.milliseconds(timeout), ctypes.byref(pointer))
         return Import(pointer.value, embedding_dim)
 

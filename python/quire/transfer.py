@@ -33,11 +33,13 @@ class Import:
         self._pointer: Optional[int] = pointer
 
     def write(self, values: Any,
-              labels: Optional[Sequence[Union[str, bytes]]] = None) -> None:
+              labels: Optional[Sequence[Union[str, bytes]]] = None,
+              state: Any = None) -> None:
         """The next rows.
 
         values  [n, dim]
         labels  [n], or None for none
+        state   [n, floats of the optimizer's state]; None: initial state
         """
         rows = _arrays.as_floats(values, "values")
         if rows.ndim != 2 or rows.shape[1] != self._dim:
@@ -47,9 +49,16 @@ class Import:
         if text is not None and text.count != len(rows):
             raise _invalid(f"{text.count} labels for {len(rows)} rows",
                            "labels", "BAD_SHAPE")
+        states = None if state is None else _arrays.as_floats(state, "state")
+        if states is not None and (states.ndim != 2
+                                   or len(states) != len(rows)):
+            raise _invalid(f"state has shape {states.shape}; for {len(rows)} "
+                           f"rows it is ({len(rows)}, floats)", "state",
+                           "BAD_SHAPE")
         check(library.quire_import_write(
             self._open(), _arrays.address(rows), rows.size,
-            None if text is None else ctypes.byref(text.view)))
+            None if text is None else ctypes.byref(text.view),
+            _arrays.address(states), 0 if states is None else states.size))
 
     def finish(self) -> Table:
         """The table appears. Every row must have been written."""

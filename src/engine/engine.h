@@ -203,9 +203,10 @@ class Engine {
 
   // A table that is made from rows and appears when it is whole. Dropped
   // before Publish, it was never there. One thread at a time.
+  //   step  pushes that its rows have seen, 0 to 2^62
   class Import;
-  absl::StatusOr<std::unique_ptr<Import>> BeginImport(
-      const v1::TableSpec& spec);
+  absl::StatusOr<std::unique_ptr<Import>> BeginImport(const v1::TableSpec& spec,
+                                                      int64_t step = 0);
 
   // --- Sessions ---
 
@@ -457,13 +458,14 @@ class Engine::Import {
   absl::Status WriteAll();
   // The table, of which all is written, takes the place of another one. Returns
   // the LSN of that.
-  absl::StatusOr<uint64_t> PublishInPlaceOf(LiveTable& replaced, int64_t step);
+  absl::StatusOr<uint64_t> PublishInPlaceOf(LiveTable& replaced);
 
-  Import(Engine& engine, TableHandle table)
-      : engine_(engine), table_(std::move(table)) {}
+  Import(Engine& engine, TableHandle table, int64_t step)
+      : engine_(engine), table_(std::move(table)), step_(step) {}
 
   Engine& engine_;
   const TableHandle table_;
+  const int64_t step_;
   // Rows written so far: the next one's id.
   int64_t next_id_ = 0;
   bool is_published_ = false;

@@ -20,6 +20,9 @@ namespace {
 // Floats of rows in one record of a table that is rewound: a megabyte.
 constexpr int64_t kRecordFloats = int64_t{1} << 18;
 
+// Steps that an import brings: there is room to count on from there.
+constexpr int64_t kStepMax = int64_t{1} << 62;
+
 }  // namespace
 
 absl::StatusOr<TableHandle> Engine::MakeImportedTable(const TableUid& uid,
@@ -34,7 +37,14 @@ absl::StatusOr<TableHandle> Engine::MakeImportedTable(const TableUid& uid,
 }
 
 absl::StatusOr<std::unique_ptr<Engine::Import>> Engine::BeginImport(
-    const v1::TableSpec& spec) {
+    const v1::TableSpec& spec, int64_t step) {
+  if (step < 0 || step > kStepMax) {
+    return Error(Reason::kBadValue,
+                 fmt::format("table '{}': step is {}; rows have seen 0 to {} "
+                             "pushes",
+                             spec.name(), step, kStepMax),
+                 "header.step");
+  }
   absl::StatusOr<v1::TableSpec> full = Normalize(spec, directory_ != nullptr);
   if (!full.ok()) {
     return WithFieldPrefix(full.status(), "header.");
@@ -55,7 +65,7 @@ absl::StatusOr<std::unique_ptr<Engine::Import>> Engine::BeginImport(
         return sequencer_.Add(change, table, Sequencer::SettingsOf(*full),
                               /*is_import=*/true);
       }));
-  return std::unique_ptr<Import>(new Import(*this, std::move(table)));
+  return std::unique_ptr<Import>(new Import(*this, std::move(table), step));
 }
 
 Engine::Import::~Import() {
@@ -147,29 +157,30 @@ absl::StatusOr<TableHandle> Engine::Import::Publish() {
       WithFieldPrefix(engine_.CheckRoomFor(table_->name()), "header."));
   storage::v1::PublishTableRecord record;
   record.set_uid(BytesOf(table_->uid()));
+  // A MEMORY table that comes back without its rows has not made its steps.
+  record.set_step(table_->is_logged() ? step_ : 0);
   QUIRE_RETURN_IF_ERROR(engine_.Commit(
       RecordType::kPublishTable, record, [&](Sequencer::Change* change) {
-        return engine_.sequencer_.Publish(change, table_->uid());
+        return engine_.sequencer_.Publish(change, table_->uid(), step_);
       }));
   is_published_ = true;
   engine_.Show(table_);
   return table_;
 }
 
-absl::StatusOr<uint64_t> Engine::Import::PublishInPlaceOf(LiveTable& replaced,
-                                                          int64_t step) {
+absl::StatusOr<uint64_t> Engine::Import::PublishInPlaceOf(LiveTable& replaced) {
   MutexLock lock(engine_.creation_mutex_);
   storage::v1::PublishTableRecord record;
   record.set_uid(BytesOf(table_->uid()));
   record.set_replaces_uid(BytesOf(replaced.uid()));
-  record.set_step(step);
+  record.set_step(step_);
   uint64_t lsn = 0;
   QUIRE_RETURN_IF_ERROR(engine_.Commit(
       RecordType::kPublishTable, record,
       [&](Sequencer::Change* change) -> absl::StatusOr<bool> {
         QUIRE_ASSIGN_OR_RETURN(const bool is_sequenced,
                                engine_.sequencer_.PublishInPlaceOf(
-                                   replaced, change, table_->uid(), step));
+                                   replaced, change, table_->uid(), step_));
         lsn = change->lsn();
         return is_sequenced;
       }));

@@ -88,10 +88,10 @@ absl::StatusOr<Engine::Rewound> Engine::RewindTable(
                               Sequencer::SettingsOf(past.table->created_spec()),
                               /*is_import=*/true, past.next_ticket);
       }));
-  Import import(*this, past.table);
+  Import import(*this, past.table, past.step);
   QUIRE_RETURN_IF_ERROR(import.WriteAll());
   QUIRE_ASSIGN_OR_RETURN(const uint64_t lsn,
-                         import.PublishInPlaceOf(*replaced, past.step));
+                         import.PublishInPlaceOf(*replaced));
   QUIRE_RETURN_IF_ERROR(log_->Sync());
   return Rewound{.table = past.table, .lsn = lsn};
 }

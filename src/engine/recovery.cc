@@ -409,7 +409,8 @@ absl::Status Recovery::ReplayPublishTable(Bytes payload) {
   }
   QUIRE_RETURN_IF_ERROR(engine_.CheckRoomFor(table->name()));
   engine_.Show(table);
-  return engine_.sequencer_.Publish(nullptr, table->uid()).status();
+  return engine_.sequencer_.Publish(nullptr, table->uid(), record.step())
+      .status();
 }
 
 absl::Status Recovery::ReplayReplaceTable(

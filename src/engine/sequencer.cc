@@ -244,7 +244,8 @@ absl::StatusOr<bool> Sequencer::Add(Change* change, const TableHandle& table,
   return true;
 }
 
-absl::StatusOr<bool> Sequencer::Publish(Change* change, const TableUid& uid) {
+absl::StatusOr<bool> Sequencer::Publish(Change* change, const TableUid& uid,
+                                        int64_t step) {
   MutexLock lock(mutex_);
   QUIRE_ASSIGN_OR_RETURN(const auto order, Find(uid, "of an import"));
   QUIRE_ASSIGN_OR_RETURN(const bool has_room, HasRoom(change));
@@ -252,6 +253,7 @@ absl::StatusOr<bool> Sequencer::Publish(Change* change, const TableUid& uid) {
     return false;
   }
   order->is_import = false;
+  order->step = step;
   if (change != nullptr) {
     AppendLocked(*change, {});
   }

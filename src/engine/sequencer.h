@@ -153,9 +153,10 @@ class Sequencer {
   absl::StatusOr<bool> Add(Change* change, const TableHandle& table,
                            const Settings& settings, bool is_import,
                            Ticket next_ticket = Ticket{0});
-  // The table of an import is whole.
-  absl::StatusOr<bool> Publish(Change* change, const TableUid& uid);
-  // It is, has made `step` steps, and takes the place of `replaced`, which ends
+  // The table of an import is whole, and has made `step` steps.
+  absl::StatusOr<bool> Publish(Change* change, const TableUid& uid,
+                               int64_t step);
+  // The same, and it takes the place of `replaced`, which ends
   // with this, and whose settings it takes over. NOT_FOUND, TABLE_REPLACED if
   // that has ended before.
   absl::StatusOr<bool> PublishInPlaceOf(const LiveTable& replaced,

@@ -407,10 +407,13 @@ TEST_F(CAbiTest, WhatIsImportedIsExportedByteForByte) {
       .text = text.data(), .offsets = offsets.data(), .count = 3000};
   quire_import* import = nullptr;
   ExpectOk(quire_import_begin(
-      client_, R"({"name": "in", "num_embeddings": 3000, "embedding_dim": 3})",
-      -1, &import));
-  ExpectOk(
-      quire_import_write(import, values.data(), std::ssize(values), &labels));
+      client_,
+      R"({"name": "in", "num_embeddings": 3000, "embedding_dim": 3,
+          "optimizer": {"rowwise_rmsprop": {}}})",
+      /*step=*/77, -1, &import));
+  const std::vector<float> states(3000 * 2, 0.25f);
+  ExpectOk(quire_import_write(import, values.data(), std::ssize(values),
+                              &labels, states.data(), std::ssize(states)));
   ExpectOk(quire_import_finish(import, nullptr));
   quire_import_free(import);
 
@@ -420,7 +423,8 @@ TEST_F(CAbiTest, WhatIsImportedIsExportedByteForByte) {
       &exported));
   char* table = nullptr;
   ExpectOk(quire_export_table(exported, &table));
-  EXPECT_THAT(TakeText(table), HasSubstr("\"3000\""));
+  EXPECT_THAT(TakeText(table),
+              AllOf(HasSubstr("\"3000\""), HasSubstr("\"77\"")));
   EXPECT_EQ(quire_export_position(exported).lsn, 0u);
   std::vector<float> came;
   std::string labels_came;
@@ -433,6 +437,7 @@ TEST_F(CAbiTest, WhatIsImportedIsExportedByteForByte) {
     EXPECT_EQ(quire_rows_first_id(rows), std::ssize(came) / 3);
     came.insert(came.end(), quire_rows_values(rows),
                 quire_rows_values(rows) + 3 * quire_rows_count(rows));
+    EXPECT_EQ(quire_rows_state(rows)[2 * quire_rows_count(rows) - 1], 0.25f);
     const quire_labels* const part = quire_rows_labels(rows);
     ASSERT_NE(part, nullptr);
     labels_came.append(part->text,
@@ -449,9 +454,9 @@ TEST_F(CAbiTest, AnImportThatIsFreedLeavesNoTable) {
   quire_import* import = nullptr;
   ExpectOk(quire_import_begin(
       client_, R"({"name": "half", "num_embeddings": 2, "embedding_dim": 1})",
-      -1, &import));
+      0, -1, &import));
   const float value = 1;
-  ExpectOk(quire_import_write(import, &value, 1, nullptr));
+  ExpectOk(quire_import_write(import, &value, 1, nullptr, nullptr, 0));
 
   quire_import_free(import);
 

@@ -361,30 +361,30 @@ class StateTest(FilesCase):
             return {key: arrays[key].tobytes() for key in arrays}
 
     def test_state_goes_on_where_it_was(self):
-        for optimizer in ("adagrad", "rowwise_adagrad", "lars_sgd", "ftrl"):
-            self.pushed(optimizer, "--optimizer", optimizer, "--lr", 0.5)
-            for ending, options in (("safetensors", []),
-                                    ("npz", ["--optimizer", optimizer,
-                                             "--lr", 0.5]),
-                                    ("pt", ["--optimizer", optimizer,
-                                            "--lr", 0.5])):
-                with self.subTest(f"{optimizer} {ending}"):
-                    name = f"{optimizer}-{ending}"
-                    self.export(optimizer, name + "." + ending, "--state")
-                    self.quire("import", name + "." + ending, "--state",
-                               *options)
-                    self.assertEqual(self.state_of(name),
-                                     self.state_of(optimizer))
-                    self.assertNotIn("frozen",
-                                     self.quire("table", "describe", name))
-                    self.push(name)
-                    self.export(optimizer, "twin.safetensors", "--state")
-                    self.quire("import", "twin.safetensors", "--state",
-                               "--name", "twin")
-                    self.push("twin")
-                    self.assertEqual(self.state_of(name),
-                                     self.state_of("twin"))
-                    self.quire("table", "drop", "twin")
+        """Every optimizer, in every format: the next pushes give the same
+        bytes."""
+        for optimizer, *more in (
+                ("sgd", "--momentum", 0.5), ("adagrad",),
+                ("adagrad", "--lr-decay", 0.5), ("rowwise_adagrad",),
+                ("sparse_adam",), ("adam",), ("adam", "--amsgrad"),
+                ("adam", "--scope", "all"), ("adamw", "--amsgrad"),
+                ("rowwise_rmsprop",), ("partial_rowwise_adam",), ("lamb",),
+                ("partial_rowwise_lamb",), ("lars_sgd",), ("ftrl",)):
+            options = ["--optimizer", optimizer, "--lr", 0.5, *more]
+            self.pushed("original", *options)
+            for ending, said in (("safetensors", []), ("npz", options),
+                                 ("pt", options)):
+                with self.subTest(" ".join(map(str, options)) + ending):
+                    self.export("original", "copy." + ending, "--state")
+                    self.quire("import", "copy." + ending, "--state", *said)
+                    self.assertEqual(self.state_of("copy"),
+                                     self.state_of("original"))
+                    self.push("copy")
+                    self.push("original")
+                    self.assertEqual(self.state_of("copy"),
+                                     self.state_of("original"))
+                    self.quire("table", "drop", "copy")
+            self.quire("table", "drop", "original")
 
     def test_state_is_what_the_server_has(self):
         self.pushed("adam", "--optimizer", "adam")
@@ -393,7 +393,10 @@ class StateTest(FilesCase):
         state = torch.load(self.dir / "adam.pt", weights_only=True)
 
         self.assertEqual(list(state), ["weight", "optimizer.exp_avg",
-                                       "optimizer.exp_avg_sq"])
+                                       "optimizer.exp_avg_sq",
+                                       "optimizer.step"])
+        self.assertEqual(state["optimizer.step"].tolist(), [2])
+        self.assertEqual(state["optimizer.step"].dtype, torch.int64)
         row = json.loads(self.quire("row", "adam", 2, "-o", "json"))
         for part in row["state"]:
             self.assertEqual(
@@ -419,6 +422,30 @@ class StateTest(FilesCase):
         self.assertEqual(specs["faster"]["optimizer"]["adagrad"]["eps"], 0.125)
         self.assertIn("ftrl", specs["other"]["optimizer"])
 
+    def test_a_file_that_does_not_count_may_be_told(self):
+        self.pushed("counted", "--optimizer", "adam")
+        self.export("counted", "counted.safetensors", "--state")
+        arrays, _ = read_safetensors(self.dir / "counted.safetensors")
+        numpy.savez(self.dir / "told.npz", **arrays)
+        dry = json.loads(self.quire(
+            "import", "told.npz", "--state", "--step", 2, "--optimizer",
+            "adam", "--dry-run", "-o", "json"))
+        self.assertEqual(dry["step"], 2)
+
+        self.quire("import", "told.npz", "--state", "--step", 2,
+                   "--optimizer", "adam")
+
+        self.push("told")
+        self.push("counted")
+        self.assertEqual(self.state_of("told"), self.state_of("counted"))
+
+    def test_state_comes_through_a_pipe(self):
+        self.pushed("piped", "--optimizer", "adam")
+        file = self.export("piped", "piped.safetensors", "--state")
+        self.run_quire("import", "-", "--state", "--name", "out",
+                       stdin=file.read_bytes())
+        self.assertEqual(self.state_of("out"), self.state_of("piped"))
+
     def test_state_that_cannot_go_on_is_refused_and_nothing_is_made(self):
         self.pushed("momentum", "--optimizer", "adam")
         self.export("momentum", "momentum.safetensors", "--state")
@@ -426,9 +453,19 @@ class StateTest(FilesCase):
         self.export("sums", "sums.npz", "--state")
         before = self.quire("table", "list", "-o", "json")
 
+        arrays, _ = read_safetensors(self.dir / "momentum.safetensors")
+        numpy.savez(self.dir / "uncounted.npz", **arrays)
+        numpy.savez(self.dir / "miscounted.npz", **arrays,
+                    **{"optimizer.step": numpy.array([1, 2])})
         self.refused(2, "the steps of adam depend on how many there were, and "
-                     "an import cannot set that number", "import",
-                     "momentum.safetensors", "--state", "--name", "n")
+                     "'uncounted.npz' does not say: give --step N", "import",
+                     "uncounted.npz", "--state", "--name", "n", "--optimizer",
+                     "adam")
+        self.refused(2, "tensor 'optimizer.step' is needed as one integer",
+                     "import", "miscounted.npz", "--state", "--name", "n",
+                     "--optimizer", "adam")
+        self.refused(2, "--step", "import", "momentum.safetensors", "--name",
+                     "n", "--step", 5)
         self.refused(2, "give --optimizer", "import", "sums.npz", "--state",
                      "--name", "n")
         self.refused(2, r"the file has the optimizer state sum \[3\]; the "
@@ -440,8 +477,6 @@ class StateTest(FilesCase):
                      "--optimizer", "ftrl")
         self.refused(2, "npy has no room for optimizer state",
                      "import", "rows.npy", "--state")
-        self.refused(2, "standard input does not have: name a file",
-                     "import", "-", "--state", "--name", "n")
 
         self.assertEqual(self.quire("table", "list", "-o", "json"), before)
 

@@ -107,7 +107,9 @@ TEST_F(TablesTest, AServerThatIsNotServingIsNot) {
 // What an import brought, put together.
 struct Imported {
   v1::TableSpec spec;
+  int64_t step = 0;
   std::vector<float> values;
+  std::vector<float> state;
   Labels labels;
   int chunk_count = 0;
   size_t chunk_bytes_max = 0;
@@ -119,6 +121,7 @@ struct Imported {
       return Refusal(Reason::kMalformed, "no header");
     }
     spec = part.header().spec();
+    step = part.header().step();
     while (reader.Read(&part)) {
       const v1::ImportTableRequest::Chunk& chunk = part.chunk();
       EXPECT_EQ(chunk.first_id() * spec.embedding_dim(),
@@ -128,6 +131,14 @@ struct Imported {
       EXPECT_EQ(chunk.values().shape().dims(1), spec.embedding_dim());
       values.insert(values.end(), chunk.values().values().begin(),
                     chunk.values().values().end());
+      if (chunk.has_state()) {
+        EXPECT_EQ(chunk.state().shape().dims(0),
+                  chunk.values().shape().dims(0));
+        EXPECT_EQ(chunk.state().shape().dims(0) * chunk.state().shape().dims(1),
+                  chunk.state().values_size());
+        state.insert(state.end(), chunk.state().values().begin(),
+                     chunk.state().values().end());
+      }
       labels.insert(labels.end(), chunk.labels().begin(), chunk.labels().end());
       ++chunk_count;
       chunk_bytes_max = std::max(chunk_bytes_max, part.ByteSizeLong());
@@ -184,6 +195,32 @@ TEST_F(ImportTest, RowsAndLabelsArriveInOrderInMessagesOfModestSize) {
   EXPECT_EQ(imported_.labels, labels);
   EXPECT_GT(imported_.chunk_count, 2);
   EXPECT_LT(imported_.chunk_bytes_max, 4u << 20);
+}
+
+TEST_F(ImportTest, StateAndStepGoAlongWithTheRows) {
+  const auto client = server_.Connect();
+  const std::vector<float> values(9000 * 100, 1.0f);
+  std::vector<float> state(9000 * 101);
+  for (size_t i = 0; i < state.size(); ++i) {
+    state[i] = static_cast<float>(i % 4099);
+  }
+  v1::ImportTableRequest::Header header;
+  *header.mutable_spec() = spec_;
+  header.set_step(int64_t{1} << 40);
+  auto import = client->ImportTable(header);
+  ASSERT_TRUE(import.ok()) << import.status();
+
+  EXPECT_EQ(FieldOf((*import)->Write(std::vector<float>(200), {},
+                                     std::vector<float>(3))),
+            "state");
+  ASSERT_TRUE((*import)->Write(values, {}, state).ok());
+  ASSERT_TRUE((*import)->Finish().ok());
+
+  EXPECT_EQ(imported_.step, int64_t{1} << 40);
+  EXPECT_EQ(imported_.values, values);
+  EXPECT_EQ(imported_.state, state);
+  EXPECT_GT(imported_.chunk_count, 4);
+  EXPECT_LT(imported_.chunk_bytes_max, 2u << 20);
 }
 
 TEST_F(ImportTest, ValuesThatAreNoWholeRowsAreRefusedHere) {

@@ -317,6 +317,63 @@ TEST_F(TablesTest, ABrokenImportLeavesNoTable) {
   refused({header, bad}, {kInvalid, "NON_FINITE", "chunk.values", {}});
 }
 
+TEST_F(TablesTest, StateAndStepThatCannotBeLeaveNoTable) {
+  v1::TableSpec spec = Spec("half", 4, 2);
+  spec.mutable_optimizer()->mutable_adagrad();
+  const v1::ImportTableRequest header = Header(spec);
+  const auto refused = [&](const std::vector<v1::ImportTableRequest>& parts,
+                           const Refusal& refusal) {
+    ExpectRefused([&] { return Import(parts); }, refusal);
+    EXPECT_EQ(TableCount(), 0);
+  };
+  v1::ImportTableRequest back = header;
+  for (const int64_t step : {int64_t{-1}, (int64_t{1} << 62) + 1}) {
+    back.mutable_header()->set_step(step);
+    refused({back, Chunk(0, 4)},
+            {kInvalid, "BAD_VALUE", "header.step", {std::to_string(step)}});
+  }
+  v1::ImportTableRequest chunk = Chunk(0, 4);
+  v1::Tensor& state = *chunk.mutable_chunk()->mutable_state();
+  state.mutable_values()->Resize(7, 0.5f);
+  refused({header, chunk}, {kInvalid, "BAD_SHAPE", "chunk.state", {"7"}});
+  state.mutable_values()->Resize(8, 0.5f);
+  refused({Header(Spec("half", 4, 2)), chunk},
+          {kInvalid, "BAD_SHAPE", "chunk.state", {"8"}});
+  state.mutable_shape()->add_dims(2);
+  state.mutable_shape()->add_dims(4);
+  refused({header, chunk}, {kInvalid, "BAD_SHAPE", "chunk.state", {}});
+  state.clear_shape();
+  state.set_values(3, std::numeric_limits<float>::quiet_NaN());
+  refused({header, chunk}, {kInvalid, "NON_FINITE", "chunk.state", {}});
+}
+
+TEST_F(TablesTest, AnImportGoesOnWhereItsStateAndStepWere) {
+  v1::TableSpec spec = Spec("adam", 4, 2);
+  spec.mutable_optimizer()->mutable_adam();
+  v1::ImportTableRequest header = Header(spec);
+  header.mutable_header()->set_step(41);
+  v1::ImportTableRequest chunk = Chunk(0, 4);
+  chunk.mutable_chunk()->mutable_state()->mutable_values()->Resize(16, 0.5f);
+  v1::ImportTableResponse imported;
+  const grpc::Status status = Import({header, chunk}, &imported);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(imported.table().step(), 41);
+
+  grpc::ClientContext context;
+  v1::ExportTableRequest request;
+  request.mutable_table()->set_name("adam");
+  request.set_include_state(true);
+  auto reader = tables_->ExportTable(&context, request);
+  v1::ExportTableResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(response.header().step(), 41);
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_THAT(response.chunk().state().values(),
+              ::testing::AllOf(::testing::SizeIs(16), ::testing::Each(0.5f)));
+  EXPECT_FALSE(reader->Read(&response));
+  EXPECT_TRUE(reader->Finish().ok());
+}
+
 TEST_F(TablesTest, AnImportOverATableIsRefusedAndTheTableStays) {
   ASSERT_TRUE(Create("t", 4, 2).ok());
   ExpectRefused(

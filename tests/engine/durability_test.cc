@@ -234,16 +234,22 @@ class Life {
   }
   void Import(bool is_finished) {
     const v1::TableSpec spec = AnySpec();
-    auto import = engine_.BeginImport(spec);
+    auto import = engine_.BeginImport(spec, /*step=*/Below(1000));
     ASSERT_TRUE(import.ok()) << import.status();
     const int64_t rows = spec.num_embeddings();
     const int64_t half = rows / 2;
+    const bool has_state = random_() % 2 == 0;
     for (const int64_t count : {half, rows - half}) {
       const std::vector<std::string_view> labels(static_cast<size_t>(count),
                                                  "label");
-      ASSERT_TRUE((*import)
-                      ->Write(Floats(count * spec.embedding_dim()), {}, labels)
-                      .ok());
+      std::vector<float> state;
+      if (has_state) {
+        state = Floats(count * (*import)->table().rows().state_floats());
+      }
+      ASSERT_TRUE(
+          (*import)
+              ->Write(Floats(count * spec.embedding_dim()), state, labels)
+              .ok());
     }
     if (is_finished) {
       ASSERT_TRUE((*import)->Publish().ok());
@@ -1002,6 +1008,60 @@ TEST_F(DurabilityTest, AnImportGoesThroughASnapshot) {
     EXPECT_EQ(ValueOf(table, 0), 1.0f);
     EXPECT_EQ(ValueOf(table, 9), 2.0f);
   }
+}
+
+// In the log, in a snapshot, and before a snapshot that has the table's rows.
+TEST_F(DurabilityTest, AnImportBringsItsStateAndItsSteps) {
+  const fs::path path = directory_ / "data";
+  const fs::path killed = directory_ / "killed";
+  auto engine = OpenEngine(path);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  v1::TableSpec spec = ZerosSpec("t");
+  spec.mutable_optimizer()->mutable_adam();
+  auto import = (*engine)->BeginImport(spec, /*step=*/123);
+  ASSERT_TRUE(import.ok()) << import.status();
+  const std::vector<float> state(10 * 4 * 2, 0.5f);
+  ASSERT_TRUE(
+      (*import)->Write(std::vector<float>(10 * 4, 1.0f), state, {}).ok());
+  ASSERT_TRUE((*engine)->CreateSnapshot().ok());
+  ASSERT_TRUE((*import)->Publish().ok());
+
+  for (const int pushes : {0, 1, 2}) {
+    CopyAsKilled(path, killed);
+    auto again = OpenEngine(killed);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ((*again)->Describe(**(*again)->Find("t")).step(), 123 + pushes);
+    EXPECT_TRUE(StateOf(**again) == StateOf(**engine)) << pushes;
+    ASSERT_TRUE(Push(**engine, *(*engine)->Find("t"), 1).ok());
+    if (pushes == 1) {
+      ASSERT_TRUE((*engine)->CreateSnapshot().ok());
+    }
+  }
+}
+
+// After a crash a MEMORY table has the rows that it was saved with, or none.
+TEST_F(DurabilityTest, AMemoryTableWithoutItsImportedRowsHasNotItsSteps) {
+  const fs::path path = directory_ / "data";
+  const fs::path killed = directory_ / "killed";
+  auto engine = OpenEngine(path);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  v1::TableSpec spec = ZerosSpec("t");
+  spec.set_persistence(v1::PERSISTENCE_MEMORY);
+  auto import = (*engine)->BeginImport(spec, /*step=*/123);
+  ASSERT_TRUE(import.ok()) << import.status();
+  ASSERT_TRUE((*import)->Write(std::vector<float>(10 * 4, 1.0f), {}, {}).ok());
+  ASSERT_TRUE((*import)->Publish().ok());
+  const auto step_after_a_kill = [&]() -> int64_t {
+    CopyAsKilled(path, killed);
+    auto again = OpenEngine(killed);
+    EXPECT_TRUE(again.ok()) << again.status();
+    return (*again)->Describe(**(*again)->Find("t")).step();
+  };
+
+  EXPECT_EQ((*engine)->Describe(**(*engine)->Find("t")).step(), 123);
+  EXPECT_EQ(step_after_a_kill(), 0);
+  ASSERT_TRUE((*engine)->CreateSnapshot().ok());
+  EXPECT_EQ(step_after_a_kill(), 123);
 }
 
 TEST_F(DurabilityTest, AnImportThatAKillCutOffWasNeverThere) {

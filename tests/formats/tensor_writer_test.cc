@@ -33,6 +33,7 @@ RowFileInfo InfoOf(RowFormat format, bool has_state, bool has_labels) {
                       .labelled = has_labels,
                       .metadata = {{"quire.step", "7"}}};
   if (has_state) {
+    info.step = (int64_t{1} << 53) + 1;
     info.state = {{.name = "exp_avg", .floats = 2},
                   {.name = "exp_avg_sq", .floats = 1}};
   }
@@ -91,6 +92,9 @@ TEST(TensorWriterTest, StateComesBackBesideItsRows) {
     ASSERT_EQ(file.status(), absl::OkStatus()) << RowFormatName(format);
     EXPECT_EQ(file->info.state, info.state);
     EXPECT_THAT(file->all.state, ElementsAreArray(kState));
+    // Metadata have it in safetensors.
+    EXPECT_EQ(file->info.step,
+              format == RowFormat::kSafetensors ? std::nullopt : info.step);
     EXPECT_THAT(file->all.values, ElementsAreArray(kValues));
     ASSERT_EQ(without.status(), absl::OkStatus());
     EXPECT_THAT(without->all.state, IsEmpty());
