@@ -96,6 +96,11 @@ class Table:
     stats: TableStats = TableStats()
     #: Of a MEMORY table of a server with a data directory: when it was saved.
     saved_unix_seconds: Optional[int] = None
+    #: 16 bytes: the incarnation that was created, of one that was rewound.
+    origin_uid: bytes = b""
+    #: Of its rows, labels or step; None for a MEMORY table, and if it is not
+    #: known.
+    last_change_lsn: Optional[int] = None
 
     @property
     def name(self) -> str:

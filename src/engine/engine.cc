@@ -330,7 +330,8 @@ absl::Status Engine::AlterTable(const LiveTable& table,
 
 v1::Table Engine::Describe(const LiveTable& table) const {
   v1::Table description;
-  description.set_uid(table.uid().bytes.data(), table.uid().bytes.size());
+  description.set_uid(BytesOf(table.uid()));
+  description.set_origin_uid(BytesOf(table.origin()));
   *description.mutable_spec() = table.created_spec();
   if (std::optional<Sequencer::State> state = sequencer_.StateOf(table.uid())) {
     v1::TableSpec& spec = *description.mutable_spec();
@@ -338,6 +339,9 @@ v1::Table Engine::Describe(const LiveTable& table) const {
     spec.set_frozen(state->settings.frozen);
     spec.set_default_durability(state->settings.default_durability);
     description.set_step(state->step);
+    if (table.is_logged() && state->last_lsn > 0) {
+      description.set_last_change_lsn(state->last_lsn);
+    }
   }
   description.set_state(table.ready() ? v1::TABLE_STATE_READY
                                       : v1::TABLE_STATE_FILLING);

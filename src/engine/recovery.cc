@@ -239,6 +239,7 @@ absl::Status Recovery::Replay(const journal::LogRecord& record) {
     DropImports();
     epoch_ = record.epoch;
   }
+  engine_.sequencer_.SetReplayed(record.lsn);
   const absl::Status status = [&] {
     switch (static_cast<RecordType>(record.type)) {
       case RecordType::kPush:

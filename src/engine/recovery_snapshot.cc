@@ -201,7 +201,8 @@ absl::StatusOr<TableHandle> Recovery::LoadTable(
                               .frozen = state.frozen(),
                               .default_durability = state.default_durability()},
                  // A MEMORY table begins anew, unless a save has its rows.
-                 .step = table->is_logged() ? state.step() : 0},
+                 .step = table->is_logged() ? state.step() : 0,
+                 .last_lsn = state.last_change_lsn()},
        .is_import = state.is_import()});
   if (!state.is_import()) {
     engine_.Show(table);

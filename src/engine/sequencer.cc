@@ -202,6 +202,7 @@ absl::StatusOr<Ticket> Sequencer::SequenceWrite(const TableUid& uid,
   MutexLock lock(mutex_);
   QUIRE_ASSIGN_OR_RETURN(const auto order, Find(uid, name));
   ++memory_change_count_;
+  order->last_lsn = last_lsn_;
   return Ticket{order->next_ticket++};
 }
 
@@ -228,19 +229,18 @@ absl::StatusOr<bool> Sequencer::Add(Change* change, const TableHandle& table,
   if (!has_room) {
     return false;
   }
-  const bool is_new =
-      orders_
-          .try_emplace(table->uid().bytes,
-                       std::make_shared<TableOrder>(TableOrder{
-                           .table = table,
-                           .settings = settings,
-                           .is_import = is_import,
-                           .next_ticket = static_cast<uint64_t>(next_ticket)}))
-          .second;
+  const auto [order, is_new] = orders_.try_emplace(
+      table->uid().bytes,
+      std::make_shared<TableOrder>(
+          TableOrder{.table = table,
+                     .settings = settings,
+                     .is_import = is_import,
+                     .next_ticket = static_cast<uint64_t>(next_ticket)}));
   QUIRE_CHECK(is_new, "a uid names one table");
   if (change != nullptr) {
     AppendLocked(*change, {});
   }
+  order->second->last_lsn = last_lsn_;
   return true;
 }
 
@@ -257,6 +257,7 @@ absl::StatusOr<bool> Sequencer::Publish(Change* change, const TableUid& uid,
   if (change != nullptr) {
     AppendLocked(*change, {});
   }
+  order->last_lsn = last_lsn_;
   return true;
 }
 
@@ -279,6 +280,7 @@ absl::StatusOr<bool> Sequencer::PublishInPlaceOf(const LiveTable& replaced,
   if (change != nullptr) {
     AppendLocked(*change, {});
   }
+  order->last_lsn = last_lsn_;
   return true;
 }
 
@@ -324,8 +326,7 @@ std::optional<Sequencer::State> Sequencer::StateOf(const TableUid& uid) const {
   if (found == orders_.end()) {
     return std::nullopt;
   }
-  return State{.settings = found->second->settings,
-               .step = found->second->step};
+  return found->second->state();
 }
 
 std::optional<Sequencer::Moment> Sequencer::MomentOf(
@@ -400,11 +401,10 @@ Sequencer::Image Sequencer::TakeImage() const {
     if (order->table->is_logged()) {
       order->table->rows().SetCopied(true);
     }
-    image.tables.push_back(
-        {.table = order->table,
-         .state = {.settings = order->settings, .step = order->step},
-         .next_ticket = Ticket{order->next_ticket},
-         .is_import = order->is_import});
+    image.tables.push_back({.table = order->table,
+                            .state = order->state(),
+                            .next_ticket = Ticket{order->next_ticket},
+                            .is_import = order->is_import});
   }
   image.sessions = SessionsOf(/*logged=*/true);
   return image;
@@ -420,10 +420,9 @@ Sequencer::Image Sequencer::TakeMemoryImage(MemoryBudget& budget) const {
     }
     const Ticket ticket{order->next_ticket};
     order->table->rows().BeginCopyAsOf(ticket, budget);
-    image.tables.push_back(
-        {.table = order->table,
-         .state = {.settings = order->settings, .step = order->step},
-         .next_ticket = ticket});
+    image.tables.push_back({.table = order->table,
+                            .state = order->state(),
+                            .next_ticket = ticket});
   }
   image.sessions = SessionsOf(/*logged=*/false);
   return image;
@@ -451,12 +450,19 @@ void Sequencer::RestorePushId(const PushId& id) {
 
 void Sequencer::Restore(const Image::OfTable& table) {
   MutexLock lock(mutex_);
-  orders_.emplace(
-      table.table->uid().bytes,
-      std::make_shared<TableOrder>(TableOrder{.table = table.table,
-                                              .settings = table.state.settings,
-                                              .is_import = table.is_import,
-                                              .step = table.state.step}));
+  orders_.emplace(table.table->uid().bytes,
+                  std::make_shared<TableOrder>(
+                      TableOrder{.table = table.table,
+                                 .settings = table.state.settings,
+                                 .is_import = table.is_import,
+                                 .step = table.state.step,
+                                 .last_lsn = table.state.last_lsn}));
+}
+
+void Sequencer::SetReplayed(uint64_t lsn) {
+  MutexLock lock(mutex_);
+  QUIRE_CHECK(log_ == nullptr, "what is replayed was logged before");
+  last_lsn_ = lsn;
 }
 
 void Sequencer::Reset() {
@@ -470,6 +476,7 @@ absl::StatusOr<Ticket> Sequencer::ReplayPush(const TableUid& uid,
   MutexLock lock(mutex_);
   QUIRE_ASSIGN_OR_RETURN(const auto order, Find(uid, "of a push in the log"));
   order->step = step;
+  order->last_lsn = last_lsn_;
   return Ticket{order->next_ticket++};
 }
 
@@ -496,6 +503,7 @@ void Sequencer::AppendLocked(Change& change,
   const uint64_t lsn = last_lsn_ + 1;
   for (const auto& table : change.tables_) {
     table->waiting.push_back(&change);
+    table->last_lsn = lsn;
     table->table->NoteSequenced(lsn);
   }
   last_lsn_ = log_->Append(change);

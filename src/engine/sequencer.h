@@ -173,6 +173,9 @@ class Sequencer {
   struct State {
     Settings settings;
     int64_t step = 0;
+    // The last change of its rows, labels or step; 0 if that is not known. Of a
+    // LOGGED table.
+    uint64_t last_lsn = 0;
   };
   std::optional<State> StateOf(const TableUid& uid) const;
   // Between two changes.
@@ -224,6 +227,8 @@ class Sequencer {
   // How often MEMORY tables have been changed: no LSN tells.
   uint64_t memory_change_count() const;
 
+  // Before the log is there: the LSN of the record that is replayed next.
+  void SetReplayed(uint64_t lsn);
   // Before the first change: a table and its step, a session's push.
   void Restore(const Image::OfTable& table);
   void ReplayPushId(const PushId& id, uint64_t lsn);
@@ -243,9 +248,14 @@ class Sequencer {
     Settings settings;
     bool is_import = false;
     int64_t step = 0;
+    uint64_t last_lsn = 0;
     uint64_t next_ticket = 0;
     // Logged changes that have not begun, in their order.
     std::deque<Change*> waiting;
+
+    State state() const {
+      return {.settings = settings, .step = step, .last_lsn = last_lsn};
+    }
   };
   using TableOrders =
       absl::flat_hash_map<std::array<uint8_t, 16>, std::shared_ptr<TableOrder>>;
@@ -287,7 +297,7 @@ class Sequencer {
 
   mutable Mutex mutex_;
   journal::Log* log_ QUIRE_GUARDED_BY(mutex_) = nullptr;
-  // Of the log.
+  // Of the log, or of what is replayed.
   uint64_t last_lsn_ QUIRE_GUARDED_BY(mutex_) = 0;
   // By uid.
   TableOrders orders_ QUIRE_GUARDED_BY(mutex_);

@@ -57,6 +57,7 @@ storage::v1::SnapshotManifest ManifestOf(const Sequencer::Image& image,
     state.set_frozen(table.state.settings.frozen);
     state.set_default_durability(table.state.settings.default_durability);
     state.set_step(table.state.step);
+    state.set_last_change_lsn(table.state.last_lsn);
     state.set_is_import(table.is_import);
   }
   for (const Sequencer::Image::OfSession& session : image.sessions) {
