@@ -156,6 +156,8 @@ class Gradient:
     gradient        numbers, [*ids.shape, dim]
     learning_rate   for this push in place of the table's: finite, 0 or more
     gradient_scale  multiplies the gradient, before everything: finite
+    uid             16 bytes: of the incarnation that is meant, as Table.uid;
+                    FailedPrecondition (TABLE_REPLACED) if it is another by now
     """
 
     table: str
@@ -163,13 +165,15 @@ class Gradient:
     gradient: Any
     learning_rate: Optional[float] = None
     gradient_scale: Optional[float] = None
+    uid: Optional[bytes] = None
 
     def _bind(self) -> _library.GradientItem:
         self._ids = _arrays.as_ids(self.ids)
         self._floats = _check_gradient(self.gradient, self._ids.shape, "ids")
         return _library.GradientItem(
-            _arrays.name_bytes(self.table), None, _arrays.address(self._ids),
-            self._ids.size, _arrays.address(self._floats), self._floats.size,
+            _arrays.name_bytes(self.table), _uid(self.uid),
+            _arrays.address(self._ids), self._ids.size,
+            _arrays.address(self._floats), self._floats.size,
             _double(self.learning_rate, "learning_rate"),
             _double(self.gradient_scale, "gradient_scale"), None, None)
 
@@ -188,7 +192,7 @@ class BagGradient:
     return_weight_gradients
               of per_sample_weights: return their gradient too, from rows as
               they are before the push
-    learning_rate, gradient_scale: see Gradient
+    learning_rate, gradient_scale, uid: see Gradient
     """
 
     table: str
@@ -202,6 +206,7 @@ class BagGradient:
     return_weight_gradients: bool = False
     learning_rate: Optional[float] = None
     gradient_scale: Optional[float] = None
+    uid: Optional[bytes] = None
 
     def _bind(self) -> _library.GradientItem:
         self._bags = bags = _Bags(self.input, self.offsets, self.mode,
@@ -217,8 +222,9 @@ class BagGradient:
                                "per_sample_weights", "return_weight_gradients")
             self._of_weights = np.empty(bags.shape, np.float32)
         return _library.GradientItem(
-            _arrays.name_bytes(self.table), None, _arrays.address(bags.ids),
-            bags.ids.size, _arrays.address(self._floats), self._floats.size,
+            _arrays.name_bytes(self.table), _uid(self.uid),
+            _arrays.address(bags.ids), bags.ids.size,
+            _arrays.address(self._floats), self._floats.size,
             _double(self.learning_rate, "learning_rate"),
             _double(self.gradient_scale, "gradient_scale"),
             ctypes.pointer(self._struct), _arrays.address(self._of_weights))
@@ -249,6 +255,14 @@ def _check_gradient(given: Any, shape: Tuple[int, ...],
         raise _invalid(f"gradient has shape {gradient.shape}; for these "
                        f"{of_what} it is ({needed})", "gradient", "BAD_SHAPE")
     return gradient
+
+
+def _uid(given: Optional[bytes]) -> Optional[bytes]:
+    if given is None:
+        return None
+    if not isinstance(given, bytes) or len(given) != 16:
+        raise _invalid(f"uid is {given!r}; it is 16 bytes", "uid")
+    return given
 
 
 def structs(items: List[Any], kind: type) -> Any:

@@ -49,6 +49,26 @@ TEST_F(PushTest, AnEmptyBatchIsAStepThatChangesNoRow) {
   EXPECT_EQ(Describe("t").step(), 1);
 }
 
+TEST_F(PushTest, WhoHasNoRowsNeedNotKnowHowWideTheyAre) {
+  ASSERT_TRUE(Create("t", 10, 2).ok());
+  const auto push = [&](const std::vector<int32_t>& gradient_shape,
+                        const std::vector<int64_t>& ids,
+                        const std::vector<int32_t>& ids_shape) {
+    v1::ApplyGradientRequest request;
+    SetGradient(gradient_shape, {}, Add(request, "t", ids, {ids_shape}));
+    v1::ApplyGradientResponse response;
+    return Push(request, &response);
+  };
+
+  EXPECT_TRUE(push({0, 0}, {}, {0}).ok());
+  EXPECT_TRUE(push({3, 0, 0}, {}, {3, 0}).ok());
+  EXPECT_EQ(Describe("t").step(), 2);
+  EXPECT_FALSE(push({0, 3}, {}, {0}).ok());
+  EXPECT_FALSE(push({1, 0}, {}, {0}).ok());
+  EXPECT_FALSE(push({1, 0}, {4}, {1}).ok());
+  EXPECT_EQ(Describe("t").step(), 2);
+}
+
 TEST_F(PushTest, ATableNamedTwiceIsOneStepOfBothGradients) {
   ASSERT_TRUE(Create("t", 10, 1).ok());
   const float before = Row("t", 4)[0];

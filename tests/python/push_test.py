@@ -219,5 +219,41 @@ class LoggedPushes(python_case.PythonCase):
         self.assertEqual(caught.exception.reason, "NOT_KEPT")
 
 
+class Empty(python_case.PythonCase):
+    def test_a_push_of_no_rows_is_a_step(self):
+        before = self.words()
+        for push in (quire.Gradient("words", [], np.empty((0, 5))),
+                     quire.Gradient("words", np.empty((3, 0), int),
+                                    np.empty((3, 0, 5))),
+                     quire.BagGradient("words", [], np.empty((0, 5)), [0],
+                                       "sum", include_last_offset=True)):
+            pushed = self.client.apply_gradient_many([push])
+            self.assertEqual(pushed.tables[0].rows_changed, 0)
+        self.assertEqual(self.client.table("words").step, 3)
+        self.same_bytes(self.client.read_rows("words", range(10)).values,
+                        before)
+
+
+class Incarnations(python_case.PythonCase):
+    def test_a_gradient_is_of_the_table_that_is_meant(self):
+        self.words()
+        uid = self.client.table("words").uid
+        push = quire.Gradient("words", [1], np.ones((1, 5)), uid=uid)
+        self.client.apply_gradient_many([push])
+        self.client.drop_table("words")
+        before = self.words()
+        bags = quire.BagGradient("words", [[1]], np.ones((1, 5)), mode="sum",
+                                 uid=uid)
+        for one in (push, bags):
+            with self.assertRaises(quire.FailedPrecondition) as caught:
+                self.client.apply_gradient_many([one])
+            self.assertEqual(caught.exception.reason, "TABLE_REPLACED")
+        with self.assertRaisesRegex(quire.InvalidArgument, "16 bytes"):
+            self.client.apply_gradient_many([
+                quire.Gradient("words", [1], np.ones((1, 5)), uid=b"short")])
+        self.same_bytes(self.client.read_rows("words", range(10)).values,
+                        before)
+
+
 if __name__ == "__main__":
     python_case.main()
