@@ -12,6 +12,7 @@ from . import _arrays, _library
 from ._connection import Connection
 from ._json import from_json, one_of, to_enum, to_json
 from ._library import library, take_text
+from ._progress import Progress, Told
 from ._results import read_chunk, read_neighbours, read_row
 from .errors import _invalid
 from .initializers import Initializer
@@ -248,7 +249,7 @@ class TableCalls(Connection):
                      state: Any = None, step: int = 0,
                      num_embeddings: Optional[int] = None,
                      embedding_dim: Optional[int] = None,
-                     timeout: Optional[float] = None,
+                     progress: Told = None, timeout: Optional[float] = None,
                      **spec: Any) -> Table:
         """Creates a table from rows; it appears when all are in, or not at all.
 
@@ -261,6 +262,9 @@ class TableCalls(Connection):
                         initial state
         step            pushes that the rows and their state have seen: what
                         Adam corrects its moments by
+        progress        True: a bar on stderr, if that is a terminal; or a
+                        function of (rows done, rows in all), called after each
+                        piece
         spec            padding_idx, max_norm, …: as create_table's
         """
         if hasattr(rows, "__array__") or isinstance(rows, (list, tuple)):
@@ -282,7 +286,8 @@ class TableCalls(Connection):
             raise _invalid("num_embeddings and embedding_dim are needed: rows "
                            "is no array", "num_embeddings")
         with self.begin_import(name, num_embeddings, embedding_dim, step=step,
-                               timeout=timeout, **spec) as table:
+                               progress=progress, timeout=timeout,
+                               **spec) as table:
             for chunk in rows:
                 if isinstance(chunk, Chunk):
                     table.write(chunk.values, chunk.labels, chunk.state)
@@ -293,11 +298,11 @@ class TableCalls(Connection):
             return table.finish()
 
     def begin_import(self, name: str, num_embeddings: int, embedding_dim: int,
-                     *, step: int = 0, timeout: Optional[float] = None,
-                     **spec: Any) -> Import:
+                     *, step: int = 0, progress: Told = None,
+                     timeout: Optional[float] = None, **spec: Any) -> Import:
         """An import, to be written to: see Import.
 
-        step  pushes that the rows and their state have seen
+        step, progress  as import_table's
         spec  padding_idx, max_norm, …: as create_table's
         """
         try:
@@ -311,11 +316,13 @@ class TableCalls(Connection):
         pointer = ctypes.c_void_p()
         self._call(library.quire_import_begin, _dump(to_json(whole)), step,
                    _arrays.milliseconds(timeout), ctypes.byref(pointer))
-        return Import(pointer.value, embedding_dim)
+        return Import(pointer.value, embedding_dim,
+                      Progress(progress, "importing", num_embeddings))
 
     def export_table(self, name: str, *, include_state: bool = False,
                      first_id: Optional[int] = None,
                      row_count: Optional[int] = None, values: bool = False,
+                     progress: Told = None,
                      timeout: Optional[float] = None) -> Export:
         """A table's rows, in order of ids: an iterator of Chunk.
 
@@ -323,6 +330,7 @@ class TableCalls(Connection):
         first_id       from this id, default 0,
         row_count      this many; default: to the end
         values         with max_norm: renormalised, as lookup gives them
+        progress       as import_table's
         """
         request: Dict[str, Any] = {"table": {"name": name},
                                    "include_state": bool(include_state),
@@ -334,7 +342,7 @@ class TableCalls(Connection):
         pointer = ctypes.c_void_p()
         self._call(library.quire_export_begin, _dump(request),
                    _arrays.milliseconds(timeout), ctypes.byref(pointer))
-        return Export(pointer.value)
+        return Export(pointer.value, progress, first_id or 0, row_count)
 
     # --- The server ---
 

@@ -9,10 +9,15 @@ What is None is the server's default, which a table's description fills in.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Dict, Optional, Type
+from typing import (Any, ClassVar, Dict, List, Optional, Sequence, Tuple,
+                    Type)
 
 from . import _json
 from ._json import of_enum
+
+# None: as many floats as the row has.
+_MOMENTS: Tuple[Tuple[str, Optional[int]], ...] = (
+    ("exp_avg", None), ("exp_avg_sq", None))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +28,17 @@ class Optimizer:
     learning_rate: Optional[float] = None
 
     _kind: ClassVar[str] = ""
+
+    def state_parts(self, dim: int) -> List[Tuple[str, int]]:
+        """Of the state of a row of `dim` floats: name and floats of each part,
+        in the order of read_rows. Of a table's own optimizer: what is None is
+        taken for off."""
+        return [(name, dim if floats is None else floats)
+                for name, floats in self._parts()]
+
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        """None: as many floats as the row."""
+        return ()
 
     def _to_json(self) -> Dict[str, Any]:
         result: Dict[str, Any] = {}
@@ -57,6 +73,9 @@ class Sgd(Optimizer):
 
     _kind: ClassVar[str] = "sgd"
 
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return (("momentum_buffer", None),) if self.momentum else ()
+
 
 @dataclasses.dataclass(frozen=True)
 class Adagrad(Optimizer):
@@ -69,6 +88,9 @@ class Adagrad(Optimizer):
     maximize: Optional[bool] = None
 
     _kind: ClassVar[str] = "adagrad"
+
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return (("sum", None),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +105,9 @@ class RowwiseAdagrad(Optimizer):
 
     _kind: ClassVar[str] = "rowwise_adagrad"
 
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return (("sum", 1),)
+
 
 @dataclasses.dataclass(frozen=True)
 class SparseAdam(Optimizer):
@@ -94,6 +119,9 @@ class SparseAdam(Optimizer):
     maximize: Optional[bool] = None
 
     _kind: ClassVar[str] = "sparse_adam"
+
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return _MOMENTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +139,9 @@ class Adam(Optimizer):
     scope: Optional[str] = of_enum("SCOPE_")
 
     _kind: ClassVar[str] = "adam"
+
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return _MOMENTS + ((("max_exp_avg_sq", None),) if self.amsgrad else ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +163,9 @@ class RowwiseRmsprop(Optimizer):
 
     _kind: ClassVar[str] = "rowwise_rmsprop"
 
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return (("mean_square", 1), ("last_step", 1))
+
 
 @dataclasses.dataclass(frozen=True)
 class PartialRowwiseAdam(Optimizer):
@@ -145,12 +179,18 @@ class PartialRowwiseAdam(Optimizer):
 
     _kind: ClassVar[str] = "partial_rowwise_adam"
 
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return (("exp_avg", None), ("exp_avg_sq", 1))
+
 
 @dataclasses.dataclass(frozen=True)
 class Lamb(PartialRowwiseAdam):
     """FBGEMM's LAMB. State: exp_avg, exp_avg_sq."""
 
     _kind: ClassVar[str] = "lamb"
+
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return _MOMENTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +210,9 @@ class LarsSgd(Optimizer):
 
     _kind: ClassVar[str] = "lars_sgd"
 
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return (("momentum_buffer", None),)
+
 
 @dataclasses.dataclass(frozen=True)
 class Ftrl(Optimizer):
@@ -182,6 +225,9 @@ class Ftrl(Optimizer):
     learning_rate_power: Optional[float] = None
 
     _kind: ClassVar[str] = "ftrl"
+
+    def _parts(self) -> Sequence[Tuple[str, Optional[int]]]:
+        return (("accumulator", None), ("linear", None))
 
 
 _BY_KIND: Dict[str, Type[Optimizer]] = {

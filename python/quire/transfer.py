@@ -11,6 +11,7 @@ from typing import Any, Iterator, Optional, Sequence, Type, Union
 from . import _arrays, _library
 from ._json import from_json
 from ._library import check, library, take_text
+from ._progress import Progress, Told
 from ._results import read_chunk
 from .errors import FailedPrecondition, _invalid
 from .messages import Chunk, Position, Table
@@ -27,8 +28,9 @@ class Import:
     Left before finish, it leaves no table behind. One thread at a time.
     """
 
-    def __init__(self, pointer: int, dim: int) -> None:
+    def __init__(self, pointer: int, dim: int, progress: Progress) -> None:
         self._dim = dim
+        self._progress = progress
         self._free = weakref.finalize(self, library.quire_import_free, pointer)
         self._pointer: Optional[int] = pointer
 
@@ -59,6 +61,7 @@ class Import:
             self._open(), _arrays.address(rows), rows.size,
             None if text is None else ctypes.byref(text.view),
             _arrays.address(states), 0 if states is None else states.size))
+        self._progress.add(len(rows))
 
     def finish(self) -> Table:
         """The table appears. Every row must have been written."""
@@ -72,6 +75,7 @@ class Import:
 
     def close(self) -> None:
         """Without finish: there is no table."""
+        self._progress.end()
         self._pointer = None
         self._free()
 
@@ -102,7 +106,8 @@ class Export:
     #: (MEMORY tables).
     position: Optional[Position]
 
-    def __init__(self, pointer: int) -> None:
+    def __init__(self, pointer: int, told: Told = None, first_id: int = 0,
+                 row_count: Optional[int] = None) -> None:
         self._free = weakref.finalize(self, library.quire_export_free, pointer)
         self._pointer: Optional[int] = pointer
         text = ctypes.c_char_p()
@@ -111,6 +116,9 @@ class Export:
         position = library.quire_export_position(pointer)
         self.position = Position(position.epoch, position.lsn) \
             if position.lsn else None
+        self._progress = Progress(
+            told, "exporting", self.table.spec.num_embeddings - first_id
+            if row_count is None else row_count)
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
@@ -124,10 +132,13 @@ class Export:
         if rows.value is None:
             self.close()
             raise StopIteration
-        return read_chunk(rows.value)
+        chunk = read_chunk(rows.value)
+        self._progress.add(len(chunk.values))
+        return chunk
 
     def close(self) -> None:
         """Ends it early."""
+        self._progress.end()
         self._pointer = None
         self._free()
 

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 """Tables, labels, neighbours, imports, exports, the server."""
 
+import contextlib
 import dataclasses
+import io
+import itertools
 import pathlib
 import pkgutil
 import tempfile
+import unittest.mock
 
 import numpy as np
 
@@ -211,6 +215,15 @@ class Tables(python_case.PythonCase):
             self.client.back_up("monday")
 
 
+class Screen(io.StringIO):
+    def __init__(self, is_terminal):
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self):
+        return self._is_terminal
+
+
 class Transfer(python_case.PythonCase):
     def test_an_array_is_imported_and_exported_byte_for_byte(self):
         rows = np.random.default_rng(3).standard_normal(
@@ -259,6 +272,125 @@ class Transfer(python_case.PythonCase):
         self.client.import_table("halves", iter([table[:4], table[4:]]),
                                  num_embeddings=10, embedding_dim=5)
         self.same_bytes(self.client.lookup("halves", range(10)), table)
+
+    def test_state_and_step_are_imported_and_training_goes_on(self):
+        """The same pushes to a table and to its copy give the same bytes."""
+        for optimizer in (
+                quire.optimizers.Sgd(momentum=0.5),
+                quire.optimizers.Adagrad(lr_decay=0.5),
+                quire.optimizers.Adam(amsgrad=True, scope="all"),
+                quire.optimizers.RowwiseRmsprop(),
+                quire.optimizers.PartialRowwiseLamb()):
+            with self.subTest(optimizer):
+                self.setUp()
+                self.words(10, 5, optimizer=optimizer)
+
+                def push(*tables):
+                    for table in tables:
+                        self.client.apply_gradient(
+                            table, [1, 7, 1], np.arange(15).reshape(3, 5))
+
+                push("words")
+                push("words")
+                exported = self.client.export_table("words",
+                                                    include_state=True)
+                copy = self.client.import_table(
+                    "copy", exported, step=exported.table.step,
+                    num_embeddings=10, embedding_dim=5,
+                    optimizer=exported.table.spec.optimizer)
+                self.assertEqual(copy.step, 2)
+                stored = self.client.read_rows("words", range(10))
+                self.client.import_table(
+                    "array", stored.values, state=stored.state, step=2,
+                    optimizer=exported.table.spec.optimizer)
+                push("words", "copy", "array")
+
+                stored = self.client.read_rows("words", range(10))
+                for name in ("copy", "array"):
+                    found = self.client.read_rows(name, range(10))
+                    self.same_bytes(found.values, stored.values)
+                    self.same_bytes(found.state, stored.state)
+
+    def test_every_optimizer_names_the_parts_of_its_state(self):
+        kinds = [kind for kind in vars(quire.optimizers).values()
+                 if isinstance(kind, type)
+                 and issubclass(kind, quire.optimizers.Optimizer)
+                 and kind is not quire.optimizers.Optimizer]
+        self.assertGreater(len(kinds), 10)
+        optimizers = [kind() for kind in kinds] + [
+            quire.optimizers.Sgd(momentum=0.5),
+            quire.optimizers.Adam(amsgrad=True)]
+        for number, optimizer in enumerate(optimizers):
+            name = f"parts{number}"
+            table = self.client.create_table(name, 2, 5, optimizer=optimizer)
+            row = self.client.row(name, 0)
+            self.assertEqual(table.spec.optimizer.state_parts(5),
+                             [(part, len(values))
+                              for part, values in row.state.items()],
+                             optimizer)
+
+    def test_state_that_does_not_fit_is_refused(self):
+        adam = quire.optimizers.Adam()
+        load = self.client.import_table
+        with self.refused(quire.InvalidArgument, "BAD_SHAPE", "state",
+                          r"\(1, 10\); for 2 rows"):
+            load("words", np.zeros((2, 5)), state=np.zeros((1, 10)),
+                 optimizer=adam)
+        with self.refused(quire.InvalidArgument, "BAD_SHAPE", "chunk.state",
+                          "9"):
+            load("words", np.zeros((2, 5)), state=np.zeros((2, 9)),
+                 optimizer=adam)
+        with self.refused(quire.InvalidArgument, "BAD_VALUE", "state",
+                          "go with an array"):
+            load("words", iter([]), state=np.zeros((2, 9)))
+        with self.refused(quire.InvalidArgument, "BAD_VALUE", "step", "-1"):
+            load("words", np.zeros((2, 5)), step=-1)
+        self.assertEqual(self.client.tables(), [])
+
+    def test_who_wants_to_know_is_told_how_far_it_is(self):
+        told = []
+
+        def tell(done, total):
+            told.append((done, total))
+
+        rows = np.zeros((50000, 16), np.float32)
+        self.client.import_table("words", iter([rows[:10], rows[10:]]),
+                                 num_embeddings=50000, embedding_dim=16,
+                                 progress=tell)
+        self.assertEqual(told, [(10, 50000), (50000, 50000)])
+        told.clear()
+        for _ in self.client.export_table("words", first_id=5,
+                                          row_count=49000, progress=tell):
+            pass
+        self.assertGreater(len(told), 1)
+        self.assertEqual(told[-1], (49000, 49000))
+        self.assertEqual(told, sorted(told))
+
+        def stop(done, total):
+            raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt):
+            self.client.import_table("half", rows, progress=stop)
+        with self.assertRaises(quire.NotFound):
+            self.client.table("half")
+
+    def test_a_terminal_gets_a_bar_and_a_file_nothing(self):
+        for is_terminal in (True, False):
+            screen = Screen(is_terminal)
+            with contextlib.redirect_stderr(screen), \
+                    unittest.mock.patch("time.monotonic",
+                                        itertools.count(0, 20).__next__):
+                self.client.import_table(
+                    f"words{is_terminal}", iter([np.zeros((430, 4))] * 5),
+                    num_embeddings=2150, embedding_dim=4, progress=True)
+            text = screen.getvalue()
+            if is_terminal:
+                self.assertRegex(
+                    text, "\rimporting  20% █+.* 430 of 2,150 rows  "
+                          r"21\.5/s  1:20 left\x1b\[K")
+                self.assertTrue(text.endswith("\r\x1b[K"), text)
+            else:
+                self.assertEqual(text, "")
 
     def test_an_import_that_is_left_makes_no_table(self):
         with self.client.begin_import("half", 2, 3) as half:
