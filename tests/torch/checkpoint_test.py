@@ -70,6 +70,85 @@ class CheckpointTest(RemoteTest):
         self.assertEqual(list(quire.torch.gather_state_dict(remote["tags"])),
                          ["weight"])
 
+    def test_a_token_tells_what_the_table_has_seen(self):
+        rows = self.embedding(torch.zeros(5, 2),
+                              optimizer=quire.optimizers.Sgd(1.0))
+        optimizer = quire.torch.Optimizer(rows)
+        rows(torch.tensor([1])).sum().backward()
+        optimizer.step()
+
+        token = rows.state_dict()["_extra_state"]
+
+        self.assertEqual(token["step"], 1)
+        self.assertEqual(token["origin"], token["uid"])
+        # Of a table in memory nobody knows the position.
+        self.assertIsNone(token["position"])
+
+    def test_torchs_optimizers_go_on_from_what_is_gathered(self):
+        torch.manual_seed(3)
+        weight = torch.randn(50, 4)
+        for theirs, ours in (
+                (lambda p: torch.optim.Adam(p, lr=0.01),
+                 quire.optimizers.Adam(0.01, scope="all")),
+                (lambda p: torch.optim.Adagrad(p, lr=0.1),
+                 quire.optimizers.Adagrad(0.1))):
+            with self.subTest(ours):
+                remote = self.embedding(weight, optimizer=ours)
+                steps = quire.torch.Optimizer(remote)
+
+                def train(module, optimizer):
+                    for ids in torch.arange(24).reshape(3, 8) * 7 % 50:
+                        optimizer.zero_grad()
+                        module(ids).pow(3).sum().backward()
+                        optimizer.step()
+
+                train(remote, steps)
+                gathered = quire.torch.gather_state_dict(
+                    remote, optimizer_state=True)
+                local = nn.Embedding.from_pretrained(gathered["weight"],
+                                                     freeze=False)
+                optimizer = theirs(local.parameters())
+                (parameter,) = local.parameters()
+                optimizer.state[parameter] = {
+                    key.partition(".")[2]: value
+                    for key, value in gathered.items() if key != "weight"}
+                optimizer.state[parameter]["step"] = torch.tensor(
+                    float(gathered["optimizer.step"]))
+                train(local, optimizer)
+                train(remote, steps)
+
+                self.assert_same(stored(remote), local.weight)
+
+    def test_what_is_gathered_is_loaded_with_its_state_and_steps(self):
+        ours = quire.optimizers.Adam(0.01, amsgrad=True)
+        one = self.embedding(torch.randn(50, 4), optimizer=ours)
+        other = self.embedding(torch.zeros(50, 4), optimizer=ours)
+
+        def train(module):
+            optimizer = quire.torch.Optimizer(module)
+            for ids in torch.arange(24).reshape(3, 8) * 7 % 50:
+                optimizer.zero_grad()
+                module(ids).pow(3).sum().backward()
+                optimizer.step()
+
+        train(one)
+        file = io.BytesIO()
+        torch.save(quire.torch.gather_state_dict(one, optimizer_state=True),
+                   file)
+        file.seek(0)
+        gathered = torch.load(file, weights_only=True)
+        other.load_state_dict(gathered)
+
+        self.assertEqual(self.client.table(other.table).step, 3)
+        self.assertEqual(other.remote.uid, self.client.table(other.table).uid)
+        train(one)
+        train(other)
+        self.assert_same(stored(one), stored(other))
+        del gathered["optimizer.exp_avg"]
+        with self.assertRaisesRegex(RuntimeError, "needs .*exp_avg"):
+            other.load_state_dict(gathered)
+        self.assert_same(stored(one), stored(other))
+
     def test_rows_travel_in_pieces(self):
         remote = self.embedding(torch.zeros(3000, 1024))
         weight = torch.arange(3000.).unsqueeze(1).repeat(1, 1024)

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import tempfile
 
 import support
 from support import RemoteTest
@@ -19,11 +20,15 @@ class DocumentTest(RemoteTest):
         part = page[:page.index("\n## What equals torch")]
         blocks = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
         names = {}
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
 
         for block in blocks:
-            exec(block.replace("127.0.0.1:7847", self.server), names)
+            exec(block.replace("127.0.0.1:7847", self.server)
+                 .replace('"job.pt"', f'"{directory.name}/job.pt"'), names)
 
-        self.assertEqual(len(blocks), 4)
+        self.assertEqual(len(blocks), 5)
+        self.assertEqual(names["extra"], {"epoch": 3})
         self.assertEqual(names["rows"].shape, (3, 2, 64))
         steps = {table.name: table.step for table in self.client.tables()}
         self.assertEqual(steps,

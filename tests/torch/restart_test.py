@@ -26,8 +26,9 @@ PATIENCE = 60
 class Server:
     """A process that keeps its tables in a directory, and is killed."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *options):
         self._directory = pathlib.Path(directory)
+        self._options = options
         self._listen = "127.0.0.1:0"
         self.start()
 
@@ -37,7 +38,8 @@ class Server:
         with (self._directory / "log").open("a") as log:
             self._process = subprocess.Popen(
                 [support.server_path, "--listen", self._listen, "--port-file",
-                 str(port_file), "--data-dir", str(self._directory / "data")],
+                 str(port_file), "--data-dir", str(self._directory / "data"),
+                 *self._options],
                 stderr=log)
         end = time.monotonic() + PATIENCE
         while not port_file.exists():

@@ -17,7 +17,8 @@ except ImportError as error:
         "quire.torch needs torch, which is not installed: apt install "
         "python3-torch, or pip install torch") from error
 
-from .checkpoint import gather_state_dict
+from .checkpoint import (gather_state_dict, load_checkpoint,
+                         save_checkpoint)
 from .collection import RemoteEmbeddingCollection
 from .embedding import RemoteEmbedding, RemoteEmbeddingBag
 from .offload import offload
@@ -26,4 +27,4 @@ from .prefetch import Prefetch
 
 __all__ = ["RemoteEmbedding", "RemoteEmbeddingBag",
            "RemoteEmbeddingCollection", "Optimizer", "Prefetch", "offload",
-           "gather_state_dict"]
+           "gather_state_dict", "save_checkpoint", "load_checkpoint"]

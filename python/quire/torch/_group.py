@@ -19,6 +19,62 @@ from torch import distributed
 from ._wire import Push
 
 
+def of_first(function: Callable[[], Any]) -> Any:
+    """What `function` of the first rank returns, or raises: on every rank,
+    once all of them have come here. Of a process alone: what it returns."""
+    group = _all_ranks()
+    if group is None:
+        return function()
+    distributed.barrier(group)
+    return _of_rank_0(function, group)
+
+
+def all_can(function: Callable[[], Any]) -> Any:
+    """What `function` returns here, if it raises on no rank; else its error,
+    or that of the first rank that has one: on every rank."""
+    result, errors = None, [None]
+    try:
+        result = function()
+    except Exception as error:  # Raised below, once all know.
+        errors = [error]
+    group = _all_ranks()
+    if group is not None:
+        own, errors = errors[0], [None] * distributed.get_world_size()
+        distributed.all_gather_object(errors, own, group)
+        errors.insert(0, own)
+    for error in errors:
+        if error is not None:
+            raise error
+    return result
+
+
+_everyone: Any = None
+
+
+def _all_ranks() -> Any:
+    """The group of all of them; None for a process alone."""
+    global _everyone
+    if not (distributed.is_available() and distributed.is_initialized()) \
+            or distributed.get_world_size() == 1:
+        return None
+    if _everyone is None:
+        _everyone = distributed.new_group(backend="gloo")
+    return _everyone
+
+
+def _of_rank_0(function: Callable[[], Any], group: Any) -> Any:
+    outcome: List[Any] = [None, None]
+    if distributed.get_rank() == 0:
+        try:
+            outcome[0] = function()
+        except Exception as error:  # Raised below, on every rank.
+            outcome[1] = error
+    distributed.broadcast_object_list(outcome, 0, group)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
 class Group:
     """All workers. Every function is called by all of them, in one order."""
 
@@ -50,16 +106,7 @@ class Group:
         workers' pushes, scaled: on every rank."""
         everyone: Any = [None] * self._size if self._rank == 0 else None
         distributed.gather_object(pushes, everyone, 0, self._group)
-        outcome: List[Any] = [None, None]
-        if self._rank == 0:
-            try:
-                outcome[0] = function(self._join(everyone))
-            except Exception as error:  # Raised below, on every rank.
-                outcome[1] = error
-        distributed.broadcast_object_list(outcome, 0, self._group)
-        if outcome[1] is not None:
-            raise outcome[1]
-        return outcome[0]
+        return _of_rank_0(lambda: function(self._join(everyone)), self._group)
 
     def any(self, found: List[Tensor]) -> bool:
         """Whether one of any rank's numbers is not 0; all are that then."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import uuid
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterable, Iterator, Optional
 
 import numpy as np
 import torch
@@ -73,10 +73,17 @@ class RemoteTable:
 
     def __init__(self, server: str, client: Any, description: Any) -> None:
         self.server = server
+        self._client = client
+        self.become(description)
+
+    def become(self, description: Any) -> None:
+        """The table is what it is described as: it was rewound, or made
+        anew."""
         self.name: str = description.spec.name
         self.uid: bytes = description.uid
+        # The same of all incarnations of a table that rewinds have made.
+        self.origin: bytes = description.origin_uid or description.uid
         self.spec = description.spec
-        self._client = client
 
     @staticmethod
     def open(settings: TableSettings, server: Optional[str], client: Any,
@@ -136,11 +143,34 @@ class RemoteTable:
                               np.array_split(values, count)):
             _wire.write_rows(self.client, self.name, part, rows)
 
+    def refresh(self) -> Any:
+        """Asks the server what the table is by now: a quire.Table. Raises
+        quire.NotFound."""
+        described = _wire.table(self.client, self.name)
+        self.become(described)
+        return described
+
+    def replace(self, chunks: Iterable[Any], step: int,
+                progress: Any = None) -> None:
+        """Drops the table, and makes it of these rows, with their optimizer
+        state and step, and with the settings that it has."""
+        self.refresh()
+        self.become(_wire.replace_table(self.client, self.spec, chunks, step,
+                                        progress))
+
     def token(self) -> Dict[str, Any]:
-        """What a checkpoint keeps of it: plain values."""
+        """What a checkpoint keeps of it, as it is now: plain values."""
+        described, position = _wire.moment(self.client, self.name)
+        return {**self.identity(described), "step": described.step,
+                "position": None if position is None else
+                {"epoch": position.epoch, "lsn": position.lsn}}
+
+    def identity(self, described: Any) -> Dict[str, Any]:
+        """Which table it is, and of which server: plain values."""
         return {"server": self.server, "table": self.name,
-                "uid": self.uid.hex(),
-                "spec": _plain(self.spec)}
+                "uid": described.uid.hex(),
+                "origin": (described.origin_uid or described.uid).hex(),
+                "spec": _plain(described.spec)}
 
     def _piece_count(self, row_count: int) -> int:
         row_bytes = 4 * self.spec.embedding_dim

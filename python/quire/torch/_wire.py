@@ -6,10 +6,11 @@ import dataclasses
 import os
 import threading
 import weakref
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
 import quire
+from quire import _safetensors
 
 AlreadyExists = quire.AlreadyExists
 
@@ -180,6 +181,79 @@ def write_rows(client: quire.Client, table: str, ids: np.ndarray,
     client.write_rows(table, ids, values)
 
 
+# --- Checkpoints ---
+
+TableFile = _safetensors.TableFile
+write_table = _safetensors.write_table
+Chunk = quire.Chunk
+
+
+def table(client: quire.Client, name: str) -> quire.Table:
+    """The table of this name. It waits for a server that has just been
+    started, which streams do not."""
+    return client.table(name)
+
+
+def moment(client: quire.Client,
+           name: str) -> "Tuple[quire.Table, Optional[quire.Position]]":
+    """The table after a change, and after which; None for one of memory, of
+    which nobody knows."""
+    described = table(client, name)
+    if described.spec.persistence != "logged":
+        return described, None
+    with client.export_table(name, row_count=0) as exported:
+        return exported.table, exported.position
+
+
+def export_table(client: quire.Client, name: str, include_state: bool,
+                 progress: Any = None) -> quire.Export:
+    """All rows, as of one change if the table is LOGGED."""
+    table(client, name)
+    return client.export_table(name, include_state=include_state,
+                               progress=progress)
+
+
+def state_parts(spec: quire.TableSpec) -> List[Tuple[str, int]]:
+    """Name and floats of each part of the optimizer state of a row."""
+    return spec.optimizer.state_parts(spec.embedding_dim)
+
+
+def replace_table(client: quire.Client, spec: quire.TableSpec,
+                  chunks: Iterable[quire.Chunk], step: int,
+                  progress: Any = None) -> quire.Table:
+    """Drops the table of that name, and makes it of these rows."""
+    fields = {field.name: getattr(spec, field.name)
+              for field in dataclasses.fields(spec)}
+    client.drop_table(spec.name)
+    return client.import_table(rows=chunks, step=step, progress=progress,
+                               **fields)
+
+
+def snapshot(client: quire.Client) -> quire.Position:
+    """All LOGGED tables are on the server's disk up to there."""
+    return client.snapshot()
+
+
+def last_position(client: quire.Client) -> Optional[quire.Position]:
+    """Of the server's last change; None without a log."""
+    log = client.stats().log
+    return None if log is None else log.appended
+
+
+def rewind_table(client: quire.Client, name: str, lsn: int) -> quire.Table:
+    """Makes a LOGGED table what it was then."""
+    try:
+        return client.rewind_table(name, lsn).table
+    except quire.FailedPrecondition as error:
+        if error.reason != "NOT_KEPT":
+            raise
+        raise quire.FailedPrecondition(
+            f"{error.sentence}. Checkpoints need the snapshots that they were "
+            "saved with: let the server keep more of them (quire-server "
+            "--snapshot-keep N), or save with rows='file'",
+            error.code, error.reason, error.field) from error
+
+
 def _lookup(wanted: Wanted) -> Any:
     bags = wanted.bags
     if bags is None:
@@ -198,13 +272,6 @@ def _rows(wanted: List[Wanted], answers: List[Any]) -> List[Rows]:
 def _gradient(push: Push) -> Any:
     scale = None if push.scale == 1 else push.scale
     bags = push.bags
-    if len(push.values) == 0:
-        # No rows, still a step. The client learns from the numbers how wide a
-        # row is: one empty bag brings that many.
-        return quire.BagGradient(
-            push.table, push.ids, np.zeros((1, push.values.shape[1])),
-            np.zeros(2, np.int64), "sum", include_last_offset=True,
-            learning_rate=push.learning_rate)
     if bags is None:
         return quire.Gradient(push.table, push.ids, push.values,
                               push.learning_rate, scale)

@@ -63,6 +63,11 @@ class RemoteModule(nn.Module):
         self.remote.write(
             flat, values.detach().cpu().to(torch.float32).numpy())
 
+    def forget(self) -> None:
+        """Drops gradients and rows that are kept: the table is another."""
+        self._ready.clear()
+        self._kept.clear()
+
     def fetch(self, request: Request) -> _wire.Rows:
         """The rows of a request: those brought in ahead of time, else those
         of a lookup made now."""
