@@ -20,6 +20,8 @@
 //   that is being filled; busy): it has changed nothing.
 // - while no server answers: Lookup, Nearest, GetTable, ListTables, ReadRows,
 //   GetRow, GetLabels, FindLabels, GetStats. They change nothing.
+// - while no server answers, and while one stops: AdvanceClock. To say it twice
+//   is to say it once.
 // - while no server answers: pushes, if the server has sessions. A push has a
 //   number in a session of the client's, and is sent again with the same number
 //   and bytes: the server applies it once. Without sessions (its features do
@@ -341,6 +343,11 @@ class Client {
   absl::StatusOr<v1::BackUpResponse> BackUp(const std::string& name,
                                             CallOptions call = {});
   absl::StatusOr<v1::GetStatsResponse> GetStats(CallOptions call = {});
+  // Says how many steps a worker has done, and waits until it may begin the
+  // next. CLOCK_BEHIND at the deadline, naming who is waited for: what was said
+  // stays said.
+  absl::StatusOr<v1::AdvanceClockResponse> AdvanceClock(
+      const v1::AdvanceClockRequest& request, CallOptions call = {});
   // OK if the server says SERVING.
   absl::Status Health(CallOptions call = {});
 

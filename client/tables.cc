@@ -20,7 +20,7 @@ using Embedding = v1::EmbeddingService::Stub;
 using Tables = v1::TableService::Stub;
 using Server = v1::ServerService::Stub;
 
-// Between two questions whether a table is filled.
+// Between two questions whether a table is filled, or a server back.
 constexpr absl::Duration kPollMin = absl::Milliseconds(2);
 constexpr absl::Duration kPollMax = absl::Milliseconds(500);
 
@@ -225,6 +225,24 @@ absl::StatusOr<v1::GetStatsResponse> Client::GetStats(CallOptions call) {
   return core().Read("GetStats", core().connection().server(),
                      &Server::PrepareAsyncGetStats, v1::GetStatsRequest(),
                      core().DeadlineOf(call));
+}
+
+absl::StatusOr<v1::AdvanceClockResponse> Client::AdvanceClock(
+    const v1::AdvanceClockRequest& request, CallOptions call) {
+  const absl::Time deadline = core().DeadlineOf(call);
+  absl::Duration pause = kPollMin;
+  while (true) {
+    absl::StatusOr<v1::AdvanceClockResponse> response =
+        core().Read("AdvanceClock", core().connection().server(),
+                    &Server::PrepareAsyncAdvanceClock, request, deadline);
+    // The one that comes after it asks all workers anew.
+    if (ReasonOf(response.status()) != Reason::kStopping ||
+        absl::Now() + pause >= deadline) {
+      return response;
+    }
+    absl::SleepFor(pause);
+    pause = std::min(pause * 1.5, kPollMax);
+  }
 }
 
 // The two messages of the health protocol are so small that they are written

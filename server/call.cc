@@ -67,7 +67,7 @@ class UnaryCall final : public Event {
   UnaryCall(const UnaryMethod& method, CallHost& host,
             grpc::ServerCompletionQueue* queue)
       : method_(method), host_(host), queue_(queue), responder_(&context_) {
-    if (!method_.is_inline) {
+    if (IsWatched()) {
       context_.AsyncNotifyWhenDone(&when_done_);
     }
     method_.request(&context_, &request_, &responder_, queue_, this);
@@ -85,7 +85,7 @@ class UnaryCall final : public Event {
       return;
     }
     is_admitted_ = host_.registry.Add(&context_, /*is_stream=*/false);
-    parties_ = method_.is_inline ? 1 : 2;
+    parties_ = IsWatched() ? 2 : 1;
     new UnaryCall(method_, host_, queue_);  // the next one
     absl::Status refused = Admission();
     if (refused.ok()) {
@@ -110,6 +110,9 @@ class UnaryCall final : public Event {
    private:
     UnaryCall& call_;
   };
+
+  // Whether WhenDone comes.
+  bool IsWatched() const { return !method_.is_inline || method_.may_wait; }
 
   absl::Status Admission() const {
     if (!is_admitted_ && !method_.while_stopping) {

@@ -111,6 +111,9 @@ struct UnaryMethod {
   std::function<void(const ReceivedMessage&, const Caller&, Answer)> handle;
   // On the polling thread: for what takes microseconds.
   bool is_inline = false;
+  // Its answer may be long in coming: it can ask whether the caller has gone.
+  // Those that are not inline always can.
+  bool may_wait = false;
   // Also while the server stops, and while it recovers.
   bool while_stopping = false;
   bool while_recovering = false;

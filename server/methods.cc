@@ -369,6 +369,17 @@ void Methods::AddServerMethods() {
           [this](const auto& request) { return GetStats(request); }),
       .while_recovering = true,
       .counters = CountersOf("GetStats")});
+  unary_.push_back(UnaryMethod{
+      .name = "AdvanceClock",
+      .request = QUIRE_REQUEST_UNARY(server_, AdvanceClock),
+      .handle =
+          [this](const ReceivedMessage& message, const Caller& caller,
+                 Answer answer) {
+            clocks_.AdvanceClock(message, caller, std::move(answer));
+          },
+      .is_inline = true,
+      .may_wait = true,
+      .counters = CountersOf("AdvanceClock")});
 }
 
 void Methods::AddProtocols() {
@@ -411,8 +422,8 @@ absl::StatusOr<v1::GetServerInfoResponse> Methods::GetServerInfo(
   info.set_version(std::string(Version()));
   for (const char* feature :
        {"lookup", "apply_gradient", "lookup_stream", "apply_gradient_stream",
-        "nearest", "labels", "rows", "get_row", "import", "export",
-        "sessions"}) {
+        "nearest", "labels", "rows", "get_row", "import", "export", "sessions",
+        "clocks"}) {
     info.add_features(feature);
   }
   if (!options_.data_dir.empty()) {

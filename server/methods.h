@@ -12,6 +12,7 @@
 #include "quire/v1/admin.grpc.pb.h"
 #include "quire/v1/embedding.grpc.pb.h"
 #include "server/call.h"
+#include "server/clock_service.h"
 #include "server/embedding_service.h"
 #include "server/health.h"
 #include "server/reflection.h"
@@ -31,6 +32,7 @@ class Methods {
   // All services, raw: for the server's builder.
   std::vector<grpc::Service*> services();
   HealthService& health() { return health_; }
+  ClockService& clocks() { return clocks_; }
 
   // Waits for calls of every method on `queue`.
   void ServeAll(CallHost& host, grpc::ServerCompletionQueue* queue);
@@ -57,8 +59,8 @@ class Methods {
                                           T::WithRawMethod_BackUp<
                                               T::WithRawMethod_VerifyTable<
                                                   T::Service>>>>>>>>>>>>>>>>>;
-  using ServerMethods =
-      S::WithRawMethod_GetServerInfo<S::WithRawMethod_GetStats<S::Service>>;
+  using ServerMethods = S::WithRawMethod_GetServerInfo<
+      S::WithRawMethod_GetStats<S::WithRawMethod_AdvanceClock<S::Service>>>;
 
   // gRPC gives a stream that flows one way a type of its own, though all are
   // the same underneath. Here they are duplex, so that one StreamCall serves
@@ -99,6 +101,7 @@ class Methods {
   ReflectionService reflection_;
   EmbeddingService rows_;
   TableService tables_;
+  ClockService clocks_;
 
   // Deques: methods do not move.
   std::deque<UnaryMethod> unary_;

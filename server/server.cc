@@ -197,6 +197,7 @@ absl::Status Server::Core::Stop(absl::Duration grace) {
   engine.GiveUpBackups();
   // No change comes any more.
   engine.GiveUpPositions();
+  methods.clocks().Stop();
   // gRPC's own end comes after: it cancels calls that cross its goodbye.
   const absl::Time deadline = absl::Now() + grace;
   const auto steady_deadline =

@@ -6,6 +6,7 @@ Usage: stock_client_test.py SERVER PROTO_DIR
 
 import sys
 import tempfile
+import time
 
 import quire_process
 
@@ -53,6 +54,45 @@ def check(address):
         assert "id 10 at position 3" in error.details(), error.details()
 
 
+def check_clock(address):
+    """Two workers, one of which waits; then one that never comes."""
+    import grpc
+    from google.rpc import error_details_pb2, status_pb2
+    from quire.v1 import admin_pb2, admin_pb2_grpc
+
+    server = admin_pb2_grpc.ServerServiceStub(grpc.insecure_channel(address))
+
+    def step(worker, step, **fields):
+        return admin_pb2.AdvanceClockRequest(
+            clock="run", workers=2, worker=worker, step=step, **fields)
+
+    assert server.AdvanceClock(step(0, 1, max_ahead=1)).slowest_step == 0
+    waiting = server.AdvanceClock.future(step(0, 2, max_ahead=1), timeout=60)
+    time.sleep(0.1)
+    assert not waiting.done()
+    last = server.AdvanceClock(step(1, 1))
+    assert (last.slowest_step, last.slowest_worker) == (1, 1), last
+    assert waiting.result() == last
+    try:
+        server.AdvanceClock(step(0, 3), timeout=0.5)
+        raise AssertionError("nobody was waited for")
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+        assert "worker 1 of 2 had done 1; it was last heard of 0." in \
+            error.details(), error.details()
+        details = status_pb2.Status.FromString(
+            dict(error.trailing_metadata())["grpc-status-details-bin"])
+        info = error_details_pb2.ErrorInfo()
+        assert any(one.Unpack(info) for one in details.details)
+        assert info.reason == "CLOCK_BEHIND", info
+    left = server.AdvanceClock(step(1, 0, leave=True))
+    assert (left.slowest_step, list(left.left)) == (3, [1]), left
+    assert server.AdvanceClock(step(0, 4)) == admin_pb2.AdvanceClockResponse(
+        slowest_step=4, slowest_worker=0, left=[1])
+    end = server.AdvanceClock(step(0, 4, leave=True))
+    assert not end.HasField("slowest_step") and list(end.left) == [0, 1], end
+
+
 def main():
     binary, proto_dir = sys.argv[1:]
     with tempfile.TemporaryDirectory() as stubs:
@@ -60,6 +100,7 @@ def main():
         with quire_process.server(binary, "--memory-limit", "256MiB") as (
                 _, address, _):
             check(address)
+            check_clock(address)
     print("a stock client reads what the server writes")
 
 
