@@ -37,7 +37,7 @@
 //
 // Time: `timeout_ms` bounds a call, in milliseconds; QUIRE_DEFAULT_TIMEOUT (-1)
 // is what quire_connect was told. Calls that take as long as a table is large
-// have no bound then: imports, exports, rewind, snapshot, backup.
+// have no bound then: imports, exports, rewind, snapshot, backup, verification.
 //
 // Tried again, until the timeout: what the server refused with the advice to
 // come back; and while no server answers, all that changes nothing, and pushes,
@@ -186,6 +186,35 @@ QUIRE_API quire_error* quire_lookup_async(quire_client* client,
                                           int64_t timeout_ms,
                                           quire_future** future);
 
+// A place in the server's order of changes.
+typedef struct quire_position {
+  // Which start of the server.
+  uint64_t epoch;
+  // 1 for the first change; 0: there is no position (MEMORY tables).
+  uint64_t lsn;
+} quire_position;
+
+// quire_lookup of rows no older than a position: that of a push (quire_pushed),
+// or of a lookup before.
+//   min_position  what the tables must have come to: waited for until the
+//                 timeout, then NOT_CAUGHT_UP; POSITION_LOST if they never
+//                 will. NULL, or lsn 0: whatever there is
+//   position      gets that of the rows, unless NULL: all changes of the tables
+//                 up to there are in all of them; lsn 0 for MEMORY tables
+QUIRE_API quire_error* quire_lookup_after(quire_client* client,
+                                          const quire_lookup_item* items,
+                                          int64_t item_count,
+                                          const quire_position* min_position,
+                                          int64_t timeout_ms,
+                                          quire_position* position);
+
+// The same without waiting, as quire_lookup_async: quire_future_position has
+// the position of the rows.
+QUIRE_API quire_error* quire_lookup_after_async(
+    quire_client* client, const quire_lookup_item* items, int64_t item_count,
+    const quire_position* min_position, int64_t timeout_ms,
+    quire_future** future);
+
 // Gradients for rows of one table. A table that is named twice in a push is one
 // table: its gradients are summed in the order of the items.
 typedef struct quire_gradient_item {
@@ -219,14 +248,6 @@ enum {
   QUIRE_DURABILITY_WRITTEN = 2,      // kill -9 loses nothing
   QUIRE_DURABILITY_SYNCED = 3,       // nor does a power cut
 };
-
-// A place in the server's order of changes.
-typedef struct quire_position {
-  // Which start of the server.
-  uint64_t epoch;
-  // 1 for the first change; 0: there is no position (MEMORY tables).
-  uint64_t lsn;
-} quire_position;
 
 // What a push did.
 typedef struct quire_pushed {
@@ -291,6 +312,10 @@ QUIRE_API quire_error* quire_future_error(const quire_future* future);
 QUIRE_API quire_error* quire_future_pushed(const quire_future* future,
                                            quire_pushed* pushed,
                                            quire_pushed_table* tables);
+
+// Where the rows of a lookup are in the order of changes, or where a push is;
+// lsn 0 of MEMORY tables, and if it has not ended well.
+QUIRE_API quire_position quire_future_position(const quire_future* future);
 
 // Waits until it is ready, since the call may write to the caller's memory
 // until then; that of another process is not waited for.
@@ -548,6 +573,22 @@ QUIRE_API quire_error* quire_create_snapshot(quire_client* client,
 //   backup  gets BackUpResponse
 QUIRE_API quire_error* quire_back_up(quire_client* client, const char* name,
                                      int64_t timeout_ms, char** backup);
+
+// Reads back, from the server's disk, what the newest snapshot has of a LOGGED
+// table. CORRUPT, NOT_KEPT.
+//   verified  gets VerifyTableResponse
+QUIRE_API quire_error* quire_verify_table(quire_client* client,
+                                          const char* table, int64_t timeout_ms,
+                                          char** verified);
+
+// Says how many steps a worker has done, and waits until it may begin the next.
+// CLOCK_BEHIND at the timeout, naming who is waited for: what was said stays
+// said. Tried again while no server answers, and while one stops.
+//   request   AdvanceClockRequest
+//   response  gets AdvanceClockResponse
+QUIRE_API quire_error* quire_advance_clock(quire_client* client,
+                                           const char* request,
+                                           int64_t timeout_ms, char** response);
 
 #ifdef __cplusplus
 }  // extern "C"

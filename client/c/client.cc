@@ -86,3 +86,32 @@ quire_error* quire_back_up(quire_client* client, const char* name,
     return absl::OkStatus();
   });
 }
+
+quire_error* quire_verify_table(quire_client* client, const char* table,
+                                int64_t timeout_ms, char** verified) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_RETURN_IF_ERROR(CheckThere(table, "table"));
+    QUIRE_RETURN_IF_ERROR(CheckThere(verified, "verified"));
+    QUIRE_ASSIGN_OR_RETURN(
+        const quire::v1::VerifyTableResponse response,
+        client->client->VerifyTable(table, {DeadlineIn(timeout_ms)}));
+    QUIRE_ASSIGN_OR_RETURN(*verified, WriteJson(response));
+    return absl::OkStatus();
+  });
+}
+
+quire_error* quire_advance_clock(quire_client* client, const char* request,
+                                 int64_t timeout_ms, char** response) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_RETURN_IF_ERROR(CheckThere(response, "response"));
+    quire::v1::AdvanceClockRequest message;
+    QUIRE_RETURN_IF_ERROR(quire::c::ReadJson(request, "request", message));
+    QUIRE_ASSIGN_OR_RETURN(
+        const quire::v1::AdvanceClockResponse advanced,
+        client->client->AdvanceClock(message, {DeadlineIn(timeout_ms)}));
+    QUIRE_ASSIGN_OR_RETURN(*response, WriteJson(advanced));
+    return absl::OkStatus();
+  });
+}

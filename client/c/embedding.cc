@@ -37,6 +37,17 @@ absl::StatusOr<quire::PushOptions> PushOptionsOf(int32_t min_durability,
       .min_durability = static_cast<quire::v1::Durability>(min_durability)};
 }
 
+quire::LookupOptions LookupOptionsOf(const quire_position* min_position,
+                                     int64_t timeout_ms) {
+  quire::LookupOptions options{.deadline = DeadlineIn(timeout_ms)};
+  if (min_position != nullptr && min_position->lsn != 0) {
+    options.min_position.emplace();
+    options.min_position->set_epoch(min_position->epoch);
+    options.min_position->set_lsn(min_position->lsn);
+  }
+  return options;
+}
+
 absl::StatusOr<quire::v1::NearestRequest> RequestOf(
     const quire_nearest_query& query) {
   QUIRE_RETURN_IF_ERROR(CheckThere(query.table, "query.table"));
@@ -99,11 +110,27 @@ std::unique_ptr<quire_neighbours> NeighboursOf(
 
 quire_error* quire_lookup(quire_client* client, const quire_lookup_item* items,
                           int64_t item_count, int64_t timeout_ms) {
+  return quire_lookup_after(client, items, item_count, nullptr, timeout_ms,
+                            nullptr);
+}
+
+quire_error* quire_lookup_after(quire_client* client,
+                                const quire_lookup_item* items,
+                                int64_t item_count,
+                                const quire_position* min_position,
+                                int64_t timeout_ms, quire_position* position) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
     QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::LookupItem> lookup,
                            quire::c::LookupItems(items, item_count));
-    return client->client->Lookup(lookup, {DeadlineIn(timeout_ms)});
+    std::optional<quire::v1::Position> of_rows;
+    quire::LookupOptions options = LookupOptionsOf(min_position, timeout_ms);
+    options.position = position == nullptr ? nullptr : &of_rows;
+    QUIRE_RETURN_IF_ERROR(client->client->Lookup(lookup, options));
+    if (position != nullptr) {
+      *position = quire::c::PositionOf(of_rows);
+    }
+    return absl::OkStatus();
   });
 }
 
@@ -111,18 +138,32 @@ quire_error* quire_lookup_async(quire_client* client,
                                 const quire_lookup_item* items,
                                 int64_t item_count, int64_t timeout_ms,
                                 quire_future** future) {
+  return quire_lookup_after_async(client, items, item_count, nullptr,
+                                  timeout_ms, future);
+}
+
+quire_error* quire_lookup_after_async(quire_client* client,
+                                      const quire_lookup_item* items,
+                                      int64_t item_count,
+                                      const quire_position* min_position,
+                                      int64_t timeout_ms,
+                                      quire_future** future) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
     QUIRE_RETURN_IF_ERROR(CheckThere(future, "future"));
     QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::LookupItem> lookup,
                            quire::c::LookupItems(items, item_count));
     const auto ending = std::make_shared<Ending>();
+    // Where the lookup tells its position.
+    const auto found = std::make_shared<quire::Pushed>();
+    quire::LookupOptions options = LookupOptionsOf(min_position, timeout_ms);
+    options.position = &found->position;
     std::unique_ptr<quire_future> made(
         new quire_future{.ending = ending, .is_push = false});
-    client->client->LookupAsync(lookup, {DeadlineIn(timeout_ms)},
-                                [ending](const absl::Status& status) {
+    client->client->LookupAsync(lookup, options,
+                                [ending, found](const absl::Status& status) {
                                   if (status.ok()) {
-                                    ending->Set(std::nullopt);
+                                    ending->Set(*found);
                                   } else {
                                     ending->Set(status);
                                   }

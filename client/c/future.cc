@@ -89,11 +89,17 @@ quire_error* quire_future_pushed(const quire_future* future,
     if (!future->is_push) {
       return quire::c::BadArgument("future", "the future is a lookup's");
     }
-    QUIRE_ASSIGN_OR_RETURN(const std::optional<quire::Pushed> outcome,
+    QUIRE_ASSIGN_OR_RETURN(const quire::Pushed outcome,
                            future->ending->outcome());
-    quire::c::CopyPushed(*outcome, pushed, tables);
+    quire::c::CopyPushed(outcome, pushed, tables);
     return absl::OkStatus();
   });
+}
+
+quire_position quire_future_position(const quire_future* future) {
+  const Ending::Outcome outcome = future->ending->outcome();
+  return outcome.ok() ? quire::c::PositionOf(outcome->position)
+                      : quire_position{};
 }
 
 void quire_future_free(quire_future* future) {

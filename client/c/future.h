@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
@@ -21,8 +20,8 @@ namespace quire::c {
 // Thread safety: all functions may be called from any thread.
 class Ending {
  public:
-  // What a push did; nullopt: a lookup, which has written its rows.
-  using Outcome = absl::StatusOr<std::optional<Pushed>>;
+  // What a push did; of a lookup, which has written its rows, the position.
+  using Outcome = absl::StatusOr<Pushed>;
 
   Ending();
 
@@ -47,7 +46,7 @@ class Ending {
   // The store releases the outcome to those who acquire it.
   std::atomic<bool> ended_ = false;
   // Constant once the call has ended.
-  Outcome outcome_{std::nullopt};
+  Outcome outcome_{Pushed{}};
 };
 
 }  // namespace quire::c

@@ -17,6 +17,7 @@ __path__ = pkgutil.extend_path(__path__, __name__)
 
 from . import initializers, optimizers
 from ._client import Client, connect
+from ._clock import Clock
 from ._items import BagGradient, BagLookup, Gradient, Lookup
 from ._library import library as _c
 from .errors import (AlreadyExists, Cancelled, DataLoss, DeadlineExceeded,
@@ -24,23 +25,23 @@ from .errors import (AlreadyExists, Cancelled, DataLoss, DeadlineExceeded,
                      NotFound, OutOfRange, ResourceExhausted, Unavailable,
                      Unimplemented, WrongType)
 from .futures import Future
-from .messages import (Backup, Chunk, GradientClip, LogStats, MethodStats,
-                       Neighbours, Position, Pushed, PushedTable,
+from .messages import (Backup, Chunk, ClockState, GradientClip, LogStats,
+                       MethodStats, Neighbours, Position, Pushed, PushedTable,
                        RecoveryStats, Rewound, Row, RowChange, ScrubStats,
                        ServerInfo, ServerLimits, Stats, StoredRows, Table,
-                       TableSpec, TableStats)
+                       TableSpec, TableStats, Verified)
 from .transfer import Export, Import
 
 __version__ = _c.quire_version().decode()
 
 __all__ = [
-    "connect", "Client", "Future", "Import", "Export",
+    "connect", "Client", "Clock", "Future", "Import", "Export",
     "Lookup", "BagLookup", "Gradient", "BagGradient",
     "optimizers", "initializers", "GradientClip",
     "Table", "TableSpec", "TableStats", "Position", "Pushed", "PushedTable",
     "Rewound", "StoredRows", "Row", "RowChange", "Chunk", "Neighbours",
     "Backup", "ServerInfo", "ServerLimits", "Stats", "MethodStats", "LogStats",
-    "RecoveryStats", "ScrubStats",
+    "RecoveryStats", "ScrubStats", "ClockState", "Verified",
     "Error", "InvalidArgument", "WrongType", "NotFound", "OutOfRange",
     "AlreadyExists", "FailedPrecondition", "ResourceExhausted", "Unavailable",
     "DeadlineExceeded", "Cancelled", "DataLoss", "Unimplemented", "Internal",

@@ -26,6 +26,19 @@ def milliseconds(timeout: Optional[float], field: str = "timeout") -> int:
     return _MS_MAX if timeout > _MS_MAX / 1000 else math.ceil(timeout * 1000)
 
 
+def position(given: Any, field: str) -> _library.Position:
+    """A messages.Position as C has it."""
+    parts = [getattr(given, name, None) for name in ("epoch", "lsn")]
+    if any(not isinstance(part, (int, np.integer)) or isinstance(part, bool)
+           for part in parts):
+        raise _wrong_type(f"{field} is {given!r}; it is a quire.Position",
+                          field)
+    if not all(0 <= part < 1 << 64 for part in parts):
+        raise _invalid(f"{field} is {given!r}; its numbers are in [0, 2^64)",
+                       field)
+    return _library.Position(*map(int, parts))
+
+
 def name_bytes(name: str, field: str = "table") -> bytes:
     if not isinstance(name, str):
         raise _wrong_type(f"{field} is {name!r}; it is a str", field)

@@ -13,11 +13,11 @@ from . import _arrays, _library
 from ._connection import Known
 from ._items import BagGradient, BagLookup, Gradient, Lookup, structs
 from ._library import check, library
-from ._results import Push, durability
+from ._results import Asked, Push, durability
 from ._tables import TableCalls
 from .errors import Error
 from .futures import Future
-from .messages import Pushed
+from .messages import Position, Pushed
 
 LookupLike = Union[Lookup, BagLookup]
 GradientLike = Union[Gradient, BagGradient]
@@ -60,81 +60,102 @@ class Client(TableCalls):
 
     def lookup(self, table: str, ids: Any, *,
                out: Optional[np.ndarray] = None,
-               timeout: Optional[float] = None) -> np.ndarray:
+               min_position: Optional[Position] = None,
+               return_position: bool = False,
+               timeout: Optional[float] = None) -> Any:
         """The rows of ids.
 
         ids      integers of any shape: an int, a list, an ndarray, a torch
                  tensor; each in [0, num_embeddings)
         out      where the rows go: float32 [*ids.shape, dim], C order;
                  None: a new array
-        returns  float32 [*ids.shape, dim]
+        min_position     rows no older than this: that of a push, whoever made
+                         it, or of a lookup before; waited for until the
+                         timeout. None: whatever there is
+        return_position  also return the position of the rows: all changes up
+                         to there are in them; None for MEMORY tables
+        returns  float32 [*ids.shape, dim]; with return_position a pair of it
+                 and a Position
 
-        Raises NotFound, OutOfRange (the first bad id is named), WrongType.
+        Raises NotFound, OutOfRange (the first bad id is named), WrongType;
+        Unavailable (NOT_CAUGHT_UP), FailedPrecondition (POSITION_LOST: a change
+        was lost with the server that gave it).
         """
-        return self._look([Lookup(table, ids, out)], timeout)[0]
+        return self._look([Lookup(table, ids, out)], timeout,
+                          Asked(_first, min_position, return_position))
 
     def lookup_bags(self, table: str, input: Any, offsets: Any = None, *,
                     mode: str = "mean", per_sample_weights: Any = None,
                     include_last_offset: bool = False,
                     return_winners: bool = False,
                     out: Optional[np.ndarray] = None,
+                    min_position: Optional[Position] = None,
+                    return_position: bool = False,
                     timeout: Optional[float] = None) -> Any:
         """Bags of rows, pooled by the server, as
-        torch.nn.functional.embedding_bag: see BagLookup for the arguments.
+        torch.nn.functional.embedding_bag: see BagLookup for the arguments, and
+        lookup for positions.
 
         returns  float32 [bags, dim]; with return_winners a pair of it and
-                 int32 [bags, dim]
+                 int32 [bags, dim]; with return_position a pair of that and a
+                 Position
         """
         return self._look(
             [BagLookup(table, input, offsets, mode, per_sample_weights,
                        include_last_offset, return_winners, out)],
-            timeout)[0]
+            timeout, Asked(_first, min_position, return_position))
 
     def lookup_many(self, lookups: Union[Mapping[str, Any],
                                          Iterable[LookupLike]], *,
+                    min_position: Optional[Position] = None,
+                    return_position: bool = False,
                     timeout: Optional[float] = None) -> Any:
         """Rows and bags of many tables, in one round trip.
 
         lookups  {table: ids}, or Lookup and BagLookup objects, of which
                  several may name one table
-        returns  {table: rows}, or a list in their order
+        min_position, return_position  as in lookup, of all tables together
+        returns  {table: rows}, or a list in their order; with return_position a
+                 pair of that and a Position
         """
-        if isinstance(lookups, Mapping):
-            rows = self._look([Lookup(table, ids)
-                               for table, ids in lookups.items()], timeout)
-            return dict(zip(lookups, rows))
-        return self._look(list(lookups), timeout)
+        items, shape = _many(lookups)
+        return self._look(items, timeout,
+                          Asked(shape, min_position, return_position))
 
     def lookup_async(self, table: str, ids: Any, *,
                      out: Optional[np.ndarray] = None,
-                     timeout: Optional[float] = None) -> Future[np.ndarray]:
+                     min_position: Optional[Position] = None,
+                     return_position: bool = False,
+                     timeout: Optional[float] = None) -> Future[Any]:
         """lookup, without waiting for the answer; but the first lookup of a
         table waits to hear how wide it is. What `ids` and `out` are may not be
         changed until the future is done."""
-        return self._look_async([Lookup(table, ids, out)], timeout, _first)
+        return self._look_async([Lookup(table, ids, out)], timeout,
+                                Asked(_first, min_position, return_position))
 
     def lookup_bags_async(self, table: str, input: Any, offsets: Any = None, *,
                           mode: str = "mean", per_sample_weights: Any = None,
                           include_last_offset: bool = False,
                           return_winners: bool = False,
                           out: Optional[np.ndarray] = None,
+                          min_position: Optional[Position] = None,
+                          return_position: bool = False,
                           timeout: Optional[float] = None) -> Future[Any]:
         """lookup_bags, without waiting for the answer."""
         return self._look_async(
             [BagLookup(table, input, offsets, mode, per_sample_weights,
                        include_last_offset, return_winners, out)],
-            timeout, _first)
+            timeout, Asked(_first, min_position, return_position))
 
     def lookup_many_async(self, lookups: Union[Mapping[str, Any],
                                                Iterable[LookupLike]], *,
+                          min_position: Optional[Position] = None,
+                          return_position: bool = False,
                           timeout: Optional[float] = None) -> Future[Any]:
         """lookup_many, without waiting for the answer."""
-        if isinstance(lookups, Mapping):
-            tables = list(lookups)
-            return self._look_async(
-                [Lookup(table, lookups[table]) for table in tables], timeout,
-                lambda rows: dict(zip(tables, rows)))
-        return self._look_async(list(lookups), timeout, list)
+        items, shape = _many(lookups)
+        return self._look_async(items, timeout,
+                                Asked(shape, min_position, return_position))
 
     def _bind(self, lookups: Sequence[LookupLike], end: float) -> Any:
         items = []
@@ -143,34 +164,36 @@ class Client(TableCalls):
             items.append(one._bind(known.uid, known.dim))
         return structs(items, _library.LookupItem)
 
-    def _look(self, lookups: Sequence[LookupLike],
-              timeout: Optional[float]) -> List[Any]:
+    def _look(self, lookups: Sequence[LookupLike], timeout: Optional[float],
+              asked: Asked) -> Any:
         end = self._end(timeout)
+        position = _library.Position()
         for is_retry in (False, True):
             items = self._bind(lookups, end)
             try:
-                self._call(library.quire_lookup, items, len(items),
-                           _left(end))
+                self._call(library.quire_lookup_after, items, len(items),
+                           asked.min_position, _left(end),
+                           ctypes.byref(position))
                 break
             except Error as error:
                 if not self._forget(lookups, error) or is_retry:
                     raise
-        return [one._result() for one in lookups]
+        return asked.result(lookups, position)
 
     def _look_async(self, lookups: Sequence[LookupLike],
-                    timeout: Optional[float], shape: Any) -> Future[Any]:
+                    timeout: Optional[float], asked: Asked) -> Future[Any]:
         end = self._end(timeout)
         items = self._bind(lookups, end)
         pointer = ctypes.c_void_p()
-        self._call(library.quire_lookup_async, items, len(items), _left(end),
-                   ctypes.byref(pointer))
+        self._call(library.quire_lookup_after_async, items, len(items),
+                   asked.min_position, _left(end), ctypes.byref(pointer))
 
         def finish(future: int) -> Any:
             check(library.quire_future_error(future))
-            return shape([one._result() for one in lookups])
+            return asked.result(lookups, library.quire_future_position(future))
 
         def mend(error: Error) -> Any:
-            return shape(self._look(lookups, _left(end) / 1000)) \
+            return self._look(lookups, _left(end) / 1000, asked) \
                 if self._forget(lookups, error) else None
 
         return Future(pointer.value, (items, lookups), finish, mend)
@@ -299,6 +322,16 @@ class Client(TableCalls):
 
 def _first(results: List[Any]) -> Any:
     return results[0]
+
+
+def _many(lookups: Union[Mapping[str, Any], Iterable[LookupLike]],
+          ) -> Tuple[List[LookupLike], Any]:
+    """What is wanted, and how the results are returned."""
+    if not isinstance(lookups, Mapping):
+        return list(lookups), list
+    tables = list(lookups)
+    return ([Lookup(table, lookups[table]) for table in tables],
+            lambda results: dict(zip(tables, results)))
 
 
 def _left(end: float) -> int:

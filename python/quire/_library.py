@@ -81,6 +81,10 @@ _CALLS = {
     "connect": [c_char_p, c_int64, _handle],
     "lookup": [c_void_p, POINTER(LookupItem), c_int64, c_int64],
     "lookup_async": [c_void_p, POINTER(LookupItem), c_int64, c_int64, _handle],
+    "lookup_after": [c_void_p, POINTER(LookupItem), c_int64, POINTER(Position),
+                     c_int64, POINTER(Position)],
+    "lookup_after_async": [c_void_p, POINTER(LookupItem), c_int64,
+                           POINTER(Position), c_int64, _handle],
     "apply_gradient": [c_void_p, POINTER(GradientItem), c_int64, c_int32,
                        c_int64, POINTER(Pushed), POINTER(PushedTable)],
     "apply_gradient_async": [c_void_p, POINTER(GradientItem), c_int64, c_int32,
@@ -114,6 +118,8 @@ _CALLS = {
     "health": [c_void_p, c_int64],
     "create_snapshot": [c_void_p, c_int64, POINTER(Position)],
     "back_up": [c_void_p, c_char_p, c_int64, _text],
+    "verify_table": [c_void_p, c_char_p, c_int64, _text],
+    "advance_clock": [c_void_p, c_char_p, c_int64, _text],
 }
 
 # All others: what they return, and their arguments.
@@ -129,6 +135,7 @@ _OTHERS = {
     "client_free": (None, [c_void_p]),
     "future_is_ready": (c_int, [c_void_p]),
     "future_wait": (c_int, [c_void_p, c_int64]),
+    "future_position": (Position, [c_void_p]),
     "future_free": (None, [c_void_p]),
     "labels_free": (None, [_labels]),
     "rows_count": (c_int64, [c_void_p]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -22,6 +22,29 @@ _DURABILITY_NAMES = {0: None, 1: "memory", 2: "written", 3: "synced"}
 def durability(name: Optional[str]) -> int:
     return 0 if name is None else one_of(_DURABILITIES, name,
                                          "min_durability")
+
+
+def position_of(position: _library.Position) -> Optional[Position]:
+    """None if there is no position: of MEMORY tables."""
+    return Position(position.epoch, position.lsn) if position.lsn else None
+
+
+class Asked:
+    """What a lookup asks for beside the rows, and how it is returned."""
+
+    def __init__(self, shape: Any, min_position: Optional[Position],
+                 return_position: bool) -> None:
+        self._shape = shape
+        self._return_position = return_position
+        #: As C takes it.
+        self.min_position = None if min_position is None \
+            else _arrays.position(min_position, "min_position")
+
+    def result(self, lookups: Sequence[Any],
+               position: _library.Position) -> Any:
+        rows = self._shape([one._result() for one in lookups])
+        return (rows, position_of(position)) if self._return_position \
+            else rows
 
 
 class Push:
@@ -42,9 +65,7 @@ class Push:
                         table.padding_dropped, table.rows_skipped, table.step,
                         None if pushed.duplicate else one._weight_gradients())
             for table, one in zip(self.tables, self._gradients)]
-        position = Position(pushed.position.epoch, pushed.position.lsn) \
-            if pushed.position.lsn else None
-        return Pushed(position, _DURABILITY_NAMES[pushed.reached],
+        return Pushed(position_of(pushed.position), _DURABILITY_NAMES[pushed.reached],
                       bool(pushed.duplicate), bool(pushed.exactly_once),
                       tables)
 

@@ -18,7 +18,7 @@ from .errors import _invalid
 from .initializers import Initializer
 from .messages import (Backup, Chunk, GradientClip, Neighbours, Position,
                        Rewound, Row, ServerInfo, Stats, StoredRows, Table,
-                       TableSpec)
+                       TableSpec, Verified)
 from .optimizers import Optimizer
 from .transfer import Export, Import
 
@@ -376,6 +376,15 @@ class TableCalls(Connection):
         directory of backups (quire-server --backup-dir)."""
         return from_json(Backup, self._json_call(
             library.quire_back_up, _arrays.name_bytes(name, "name"),
+            _arrays.milliseconds(timeout)))
+
+    def verify_table(self, table: str, *,
+                     timeout: Optional[float] = None) -> Verified:
+        """Reads back, from the server's disk, what the newest snapshot has of a
+        LOGGED table. DataLoss (CORRUPT), with the file, if it is damaged;
+        FailedPrecondition (NOT_KEPT) for a MEMORY table."""
+        return from_json(Verified, self._json_call(
+            library.quire_verify_table, _arrays.name_bytes(table),
             _arrays.milliseconds(timeout)))
 
 

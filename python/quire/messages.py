@@ -16,7 +16,16 @@ from .optimizers import Optimizer
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Position:
-    """A place in a server's order of changes."""
+    """A place in a server's order of changes: of a push, of a snapshot, of the
+    rows of a lookup, which then have all changes up to there.
+
+    Positions of one epoch are ordered by their changes. One of a later epoch is
+    the larger; it says nothing of a change that was lost with the epoch before
+    (POSITION_LOST).
+
+    They can be pickled; Position(**dataclasses.asdict(position)) is the same,
+    by way of JSON too.
+    """
 
     #: Which start of the server.
     epoch: int
@@ -225,6 +234,28 @@ class Backup:
     position: Optional[Position] = None
     bytes: int = 0
     files: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Verified:
+    """What is stored of a table is as it was written."""
+
+    #: Of the table, that were read; rows that were never changed are in none.
+    chunks_verified: int = 0
+    #: In which snapshot; 0 if there is none: the log has all.
+    snapshot_lsn: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ClockState:
+    """Where the workers of a clock are."""
+
+    #: Steps of the slowest that has not left; None if all have.
+    slowest_step: Optional[int] = None
+    #: Which it is; the first of several.
+    slowest_worker: Optional[int] = None
+    #: Workers that have left, ascending.
+    left: List[int] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 // The C ABI against a real server, over loopback.
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -491,6 +492,11 @@ TEST_F(CAbiTest, LoggedTablesHavePositionsSnapshotsBackupsAndAPast) {
   ExpectOk(quire_create_snapshot(client_, -1, &snapshot));
   EXPECT_GE(snapshot.lsn, second.position.lsn);
   char* text = nullptr;
+  ExpectOk(quire_verify_table(client_, "words", -1, &text));
+  EXPECT_THAT(TakeText(text),
+              HasSubstr(fmt::format("\"snapshot_lsn\":\"{}\"", snapshot.lsn)));
+  EXPECT_EQ(Take(quire_verify_table(client_, "wrods", -1, &text)).reason,
+            "NO_SUCH_TABLE");
   ExpectOk(quire_back_up(client_, "monday", -1, &text));
   EXPECT_THAT(TakeText(text), HasSubstr("\"position\":{"));
   EXPECT_TRUE(std::filesystem::exists(dir.Path("backups/monday")));
@@ -502,6 +508,80 @@ TEST_F(CAbiTest, LoggedTablesHavePositionsSnapshotsBackupsAndAPast) {
                               &exported));
   EXPECT_GT(quire_export_position(exported).lsn, snapshot.lsn);
   quire_export_free(exported);
+}
+
+TEST_F(CAbiTest, ALookupWaitsForAPositionAndTellsIts) {
+  TearDown();
+  const testing::TempDir dir;
+  ServerOptions options;
+  options.data_dir = dir.Path("data");
+  Start(options);
+  CreateWords();
+  const std::vector<float> before = Rows({1});
+  const std::vector<int64_t> ids = {1};
+  const std::vector<float> gradient = {1, 2, 3};
+  const quire_gradient_item push = Gradient(ids, gradient);
+  quire_pushed pushed = {};
+  ExpectOk(quire_apply_gradient(client_, &push, 1, 0, -1, &pushed, nullptr));
+  std::vector<float> out(3);
+  const quire_lookup_item item = Item(ids, out);
+  quire_position position = {};
+
+  ExpectOk(
+      quire_lookup_after(client_, &item, 1, &pushed.position, -1, &position));
+
+  EXPECT_EQ(out[2], before[2] - 3);
+  EXPECT_EQ(position.epoch, pushed.position.epoch);
+  EXPECT_EQ(position.lsn, pushed.position.lsn);
+  quire_position later = position;
+  ++later.lsn;
+  position = {.epoch = 7, .lsn = 7};
+  EXPECT_EQ(Take(quire_lookup_after(client_, &item, 1, &later, 200, &position))
+                .reason,
+            "NOT_CAUGHT_UP");
+  EXPECT_EQ(position.lsn, 7u);  // nothing is written after an error
+  // Without waiting: it is there with the push.
+  quire_future* future = nullptr;
+  ExpectOk(quire_lookup_after_async(client_, &item, 1, &later, -1, &future));
+  EXPECT_EQ(quire_future_wait(future, 50), 0);
+  EXPECT_EQ(quire_future_position(future).lsn, 0u);
+  quire_future* push_future = nullptr;
+  ExpectOk(quire_apply_gradient_async(client_, &push, 1, 0, -1, &push_future));
+  EXPECT_EQ(quire_future_wait(push_future, -1), 1);
+  EXPECT_EQ(quire_future_position(push_future).lsn, later.lsn);
+  quire_future_free(push_future);
+  EXPECT_EQ(quire_future_wait(future, -1), 1);
+  ExpectOk(quire_future_error(future));
+  EXPECT_EQ(quire_future_position(future).lsn, later.lsn);
+  EXPECT_EQ(out[2], before[2] - 6);
+  quire_future_free(future);
+}
+
+TEST_F(CAbiTest, WorkersShareAClock) {
+  const auto request = [](int worker, int step) {
+    return fmt::format(
+        R"({{"clock": "run", "workers": 2, "worker": {}, "step": "{}"}})",
+        worker, step);
+  };
+  char* text = nullptr;
+  ExpectOk(quire_advance_clock(client_, request(0, 0).c_str(), -1, &text));
+  EXPECT_THAT(TakeText(text), HasSubstr("\"slowest_step\":\"0\""));
+
+  const Failure behind =
+      Take(quire_advance_clock(client_, request(0, 3).c_str(), 300, &text));
+
+  EXPECT_EQ(behind.code, 14);
+  EXPECT_EQ(behind.reason, "CLOCK_BEHIND");
+  EXPECT_THAT(behind.message, HasSubstr("worker 1 of 2 had done 0"));
+  ExpectOk(quire_advance_clock(client_, request(1, 3).c_str(), -1, &text));
+  EXPECT_THAT(TakeText(text), HasSubstr("\"slowest_worker\":0"));
+  EXPECT_EQ(
+      Take(quire_advance_clock(client_, R"({"clok": "run"})", -1, &text)).field,
+      "request");
+  EXPECT_EQ(Take(quire_advance_clock(client_, nullptr, -1, &text)).field,
+            "request");
+  EXPECT_EQ(Take(quire_advance_clock(client_, "{}", -1, nullptr)).field,
+            "response");
 }
 
 TEST_F(CAbiTest, ErrorsCarryCodeReasonFieldAndSentence) {

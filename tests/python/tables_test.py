@@ -459,6 +459,8 @@ class Words(python_case.PythonCase):
                 "Stats": admin_pb2.GetStatsResponse,
                 "MethodStats": admin_pb2.GetStatsResponse.MethodStats,
                 "LogStats": admin_pb2.LogStats,
+                "ClockState": admin_pb2.AdvanceClockResponse,
+                "Verified": admin_pb2.VerifyTableResponse,
                 "ScrubStats": admin_pb2.ScrubStats,
                 "RecoveryStats": admin_pb2.RecoveryStats,
                 "Backup": admin_pb2.BackUpResponse,
