@@ -9,7 +9,6 @@ import pickle
 import signal
 import threading
 import time
-import unittest
 
 import numpy as np
 

@@ -13,6 +13,8 @@ import quire
 from quire import _safetensors
 
 AlreadyExists = quire.AlreadyExists
+Clock = quire.Clock
+Position = quire.Position
 
 _DEFAULT_SERVER = "127.0.0.1:7847"
 

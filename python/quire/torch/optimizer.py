@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 from typing import (Any, Callable, Deque, Dict, Iterable, Iterator, List,
-                    Optional)
+                    Optional, Tuple)
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,13 @@ class Optimizer(torch.optim.Optimizer):
            sees the step. More: a lookup may not see the last `in_flight`
            steps, and an error of a push is raised by a later step(), or by
            wait(). Only with sync="none".
+    clock  a quire.Clock, whose workers train by themselves (sync="none") and
+           wait for each other: once step() has returned n times, lookups see
+           all pushes of the first n - clock.max_ahead steps of every worker.
+           For that it waits for pushes of its own too: no more than max_ahead
+           steps are in flight. A step without a gradient is one. Unavailable
+           (CLOCK_BEHIND), naming the worker that is waited for; the push of
+           this step has been made then, and clock.wait() goes on.
 
     param_groups has one group for each table, with its `lr`, which goes with
     every push, and its name as `table`. Schedulers work.
@@ -41,22 +48,34 @@ class Optimizer(torch.optim.Optimizer):
     gradient is not stepped. If step() raises, nothing has been applied, unless
     the error says that it may have been.
 
+    Whoever ends calls close(), or has it in a `with` block: it waits for what is
+    in flight, and leaves the clock.
+
     Thread safety: for one thread, the one that trains.
     """
 
     def __init__(self, model: nn.Module, sync: str = "none",
-                 lr: Optional[float] = None, in_flight: int = 0) -> None:
+                 lr: Optional[float] = None, in_flight: int = 0,
+                 clock: Optional[_wire.Clock] = None) -> None:
         if sync not in _SYNCS:
             raise ValueError(f"sync is {sync!r}; it is one of "
                              f"{', '.join(map(repr, _SYNCS))}")
         if in_flight < 0 or (in_flight and sync != "none"):
             raise ValueError(f"in_flight is {in_flight}; it is 0 or more, and "
                              "0 unless sync is 'none'")
+        if clock is not None and sync != "none":
+            raise ValueError(f"sync is {sync!r}, which takes each step "
+                             "together: a clock is for workers that push by "
+                             "themselves, sync='none'")
         self._tables = _tables_of(model)
         self._specs = {name: modules[0].remote.spec
                        for name, modules in self._tables.items()}
         self._in_flight_max = in_flight
-        self._in_flight: Deque[Any] = collections.deque()
+        # {step, future} of pushes without an answer, oldest first.
+        self._in_flight: Deque[Tuple[int, Any]] = collections.deque()
+        self._clock = clock
+        self._steps = 0
+        self._position: Optional[_wire.Position] = None
         self._group = None if sync == "none" else _group.Group(sync)
         if self._group is not None:
             self._group.check(self._specs)
@@ -93,6 +112,8 @@ class Optimizer(torch.optim.Optimizer):
             self._group.of_first(self._pushes(), self._push)
         else:
             self._push(self._pushes())
+        if self._clock is not None:
+            self._advance(self._clock)
         return loss
 
     def zero_grad(self, set_to_none: bool = False) -> None:
@@ -107,7 +128,29 @@ class Optimizer(torch.optim.Optimizer):
     def wait(self) -> None:
         """Until no push is in flight. Raises the first error of one."""
         while self._in_flight:
-            self._in_flight.popleft().result()
+            self._take_oldest()
+
+    def close(self) -> None:
+        """Waits until no push is in flight, then leaves the clock: this worker
+        has ended."""
+        self.wait()
+        if self._clock is not None:
+            self._clock.leave()
+
+    def __enter__(self) -> Optimizer:
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        # After an error the worker may begin again: it is waited for.
+        if kind is None:
+            self.close()
+
+    @property
+    def position(self) -> Optional[_wire.Position]:
+        """Of the last push that was answered: a lookup of any process with this
+        as its min_position sees it. None for MEMORY tables, before the first
+        push, and where another rank pushes."""
+        return self._position
 
     def pushes_alone(self) -> bool:
         """Whether what step() pushes is this worker's, and is applied when it
@@ -167,13 +210,30 @@ class Optimizer(torch.optim.Optimizer):
             for gradient in module._kept.all(module.anchor)]
 
     def _push(self, pushes: List[_wire.Push]) -> None:
+        self._steps += 1
         if not pushes:
             return
-        self._in_flight.append(_wire.push_async(self._client, pushes))
+        self._in_flight.append(
+            (self._steps, _wire.push_async(self._client, pushes)))
         for listener in self.listeners:
             listener(pushes)
         while len(self._in_flight) > self._in_flight_max:
-            self._in_flight.popleft().result()
+            self._take_oldest()
+
+    def _take_oldest(self) -> None:
+        """Waits for its answer."""
+        self._position = self._in_flight.popleft()[1].result().position
+
+    def _advance(self, clock: _wire.Clock) -> None:
+        """Steps count from the oldest push without an answer."""
+        def pending() -> int:
+            return self._steps - self._in_flight[0][0] + 1 \
+                if self._in_flight else 0
+
+        while pending() > clock.max_ahead or \
+                (self._in_flight and self._in_flight[0][1].done()):
+            self._take_oldest()
+        clock.advance(pending())
 
     def _overflowed(self, grad_scaler: Any) -> bool:
         """Whether any rank's gradients are not finite; every rank's scaler
