@@ -17,11 +17,10 @@
 // What is tried again, until the deadline, after waits that grow at random up
 // to two seconds:
 // - every call that the server refused with the advice to come back (a table
-//   that is being filled; busy): it has changed nothing.
+//   that is being filled; busy; about to stop): it has changed nothing.
 // - while no server answers: Lookup, Nearest, GetTable, ListTables, ReadRows,
-//   GetRow, GetLabels, FindLabels, GetStats. They change nothing.
-// - while no server answers, and while one stops: AdvanceClock. To say it twice
-//   is to say it once.
+//   GetRow, GetLabels, FindLabels, GetStats. They change nothing. AdvanceClock:
+//   to say it twice is to say it once.
 // - while no server answers: pushes, if the server has sessions. A push has a
 //   number in a session of the client's, and is sent again with the same number
 //   and bytes: the server applies it once. Without sessions (its features do

@@ -583,7 +583,7 @@ QUIRE_API quire_error* quire_verify_table(quire_client* client,
 
 // Says how many steps a worker has done, and waits until it may begin the next.
 // CLOCK_BEHIND at the timeout, naming who is waited for: what was said stays
-// said. Tried again while no server answers, and while one stops.
+// said. Tried again while no server answers.
 //   request   AdvanceClockRequest
 //   response  gets AdvanceClockResponse
 QUIRE_API quire_error* quire_advance_clock(quire_client* client,

@@ -229,20 +229,9 @@ absl::StatusOr<v1::GetStatsResponse> Client::GetStats(CallOptions call) {
 
 absl::StatusOr<v1::AdvanceClockResponse> Client::AdvanceClock(
     const v1::AdvanceClockRequest& request, CallOptions call) {
-  const absl::Time deadline = core().DeadlineOf(call);
-  absl::Duration pause = kPollMin;
-  while (true) {
-    absl::StatusOr<v1::AdvanceClockResponse> response =
-        core().Read("AdvanceClock", core().connection().server(),
-                    &Server::PrepareAsyncAdvanceClock, request, deadline);
-    // The one that comes after it asks all workers anew.
-    if (ReasonOf(response.status()) != Reason::kStopping ||
-        absl::Now() + pause >= deadline) {
-      return response;
-    }
-    absl::SleepFor(pause);
-    pause = std::min(pause * 1.5, kPollMax);
-  }
+  return core().Read("AdvanceClock", core().connection().server(),
+                     &Server::PrepareAsyncAdvanceClock, request,
+                     core().DeadlineOf(call));
 }
 
 // The two messages of the health protocol are so small that they are written

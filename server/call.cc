@@ -26,12 +26,6 @@ absl::Status DeadlineHasPassed() {
                "the deadline had passed before work began; nothing was done");
 }
 
-absl::Status IsStopping() {
-  return Error(Reason::kStopping,
-               "the server is stopping; nothing was done. Try again when it, "
-               "or another, is there");
-}
-
 Deadline DeadlineOf(const grpc::ServerContext& context) {
   // gRPC's "for ever", and what may as well be: sums of it must not overflow.
   constexpr std::chrono::hours kForEver{24 * 365};

@@ -20,7 +20,7 @@ _SLICE = 1.0
 _ANY_AHEAD = 2**63 - 1
 
 # What passes when the others, or the server, are there again.
-_PASSING = ("CLOCK_BEHIND", "CANNOT_CONNECT", "STOPPING", "DEADLINE")
+_PASSING = ("CANNOT_CONNECT", "DEADLINE")
 
 
 class Clock:

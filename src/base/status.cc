@@ -9,6 +9,9 @@
 namespace quire {
 namespace {
 
+// A server is seldom back sooner.
+constexpr int64_t kRestartRetryMs = 500;
+
 struct ReasonEntry {
   Reason reason;
   absl::StatusCode code;
@@ -157,6 +160,14 @@ std::optional<int64_t> RetryAfterMsOf(const absl::Status& status) {
     return std::nullopt;
   }
   return value;
+}
+
+absl::Status IsStopping() {
+  return WithRetryAfterMs(
+      Error(Reason::kStopping,
+            "the server is stopping; nothing was done. Try again when it, or "
+            "another, is there"),
+      kRestartRetryMs);
 }
 
 }  // namespace quire

@@ -126,4 +126,7 @@ absl::Status WithFieldPrefix(absl::Status status, std::string_view prefix);
 absl::Status WithRetryAfterMs(absl::Status status, int64_t retry_after_ms);
 std::optional<int64_t> RetryAfterMsOf(const absl::Status& status);
 
+// STOPPING, of a call that has done nothing: another server may be there soon.
+absl::Status IsStopping();
+
 }  // namespace quire

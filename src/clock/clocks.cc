@@ -52,12 +52,6 @@ absl::Status IsBehind(std::string_view name, const Clock& clock, int64_t needed,
       kRetryMs);
 }
 
-absl::Status IsStopping() {
-  return Error(Reason::kStopping,
-               "the server is stopping, and forgets its clocks. Say the step "
-               "again when it, or another, is there");
-}
-
 absl::Status HasGone() {
   return Error(Reason::kCancelled, "the caller has gone");
 }

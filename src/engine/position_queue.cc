@@ -28,12 +28,6 @@ absl::Status NotCaughtUp(uint64_t wanted, uint64_t applied) {
       kRetryMs);
 }
 
-absl::Status IsStopping() {
-  return Error(Reason::kStopping,
-               "the server is stopping; nothing was done. Try again when it, "
-               "or another, is there");
-}
-
 absl::Status TooManyWait(size_t count) {
   return WithRetryAfterMs(
       Error(Reason::kBusy,

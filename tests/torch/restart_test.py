@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Four workers train on while their server is killed and started again: every
-step that was acknowledged is in the rows, once."""
+"""Four workers train on while their server is killed, or stopped in good order,
+and started again: every step that was acknowledged is in the rows, once."""
 
 import os
 import pathlib
@@ -18,13 +18,14 @@ from torch import multiprocessing
 import quire
 import quire.torch
 
-WORKERS, STEPS, KILLS = 4, 250, 3
+WORKERS, STEPS = 4, 300
+ENDS = ("kill", "stop", "kill", "stop", "kill")
 DIM = 8
 PATIENCE = 60
 
 
 class Server:
-    """A process that keeps its tables in a directory, and is killed."""
+    """A process that keeps its tables in a directory, and is ended."""
 
     def __init__(self, directory, *options):
         self._directory = pathlib.Path(directory)
@@ -56,6 +57,11 @@ class Server:
     def kill(self):
         self._process.kill()
         self._process.wait()
+
+    def stop(self):
+        self._process.terminate()
+        if self._process.wait(PATIENCE) != 0:
+            raise RuntimeError((self._directory / "log").read_text())
 
 
 def work(rank, server, progress, all_are_there):
@@ -98,10 +104,10 @@ class RestartTest(unittest.TestCase):
             workers = multiprocessing.spawn(
                 work, (server.address, progress, all_are_there), WORKERS,
                 join=False)
-            for kill in range(KILLS):
-                self.wait_for(progress, STEPS * (kill + 1) // (KILLS + 1),
+            for number, end in enumerate(ENDS, 1):
+                self.wait_for(progress, STEPS * number // (len(ENDS) + 1),
                               workers)
-                server.kill()
+                getattr(server, end)()
                 server.start()
             end = time.monotonic() + PATIENCE
             while not workers.join(timeout=1):
