@@ -1,4 +1,4 @@
-// The loops for AVX2 with FMA. The flags are in src/CMakeLists.txt.
+// The loops for AVX2 with FMA and F16C. The flags are in src/CMakeLists.txt.
 
 #include "kernels/loops.inc"
 #include "kernels/tables.h"

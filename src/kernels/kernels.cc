@@ -1,5 +1,7 @@
 #include "kernels/kernels.h"
 
+#include <cpuid.h>
+
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
@@ -9,10 +11,20 @@
 namespace quire::kernels {
 namespace {
 
+// clang 14 does not know the name for __builtin_cpu_supports.
+bool HasF16c() {
+  unsigned int eax = 0;
+  unsigned int ebx = 0;
+  unsigned int ecx = 0;
+  unsigned int edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
 // __builtin_cpu_supports also asks whether the system saves the registers.
 bool RunsAvx2() {
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         HasF16c();
 }
 
 bool RunsAvx512() {

@@ -36,6 +36,22 @@ struct NormalFill {
   float stddev;  // Box-Muller on pairs of the block's four words
 };
 
+// Of one type whose numbers take two bytes. A float is rounded to the nearest,
+// ties to even, and beyond the largest to infinity; a NaN becomes the one quiet
+// NaN, without a sign. All arrays are aligned to nothing.
+struct HalfKernels {
+  // out[i] = floats[i], rounded.
+  void (*round)(const std::byte* floats, size_t count, std::byte* out);
+
+  // out[i] = halves[i], exactly; a NaN is made quiet.
+  void (*widen)(const std::byte* halves, size_t count, std::byte* out);
+
+  // As Kernels::gather, and what is copied is rounded.
+  //   out  [count, dim] of the type
+  void (*gather)(const float* const* rows, size_t count, size_t ahead,
+                 size_t dim, Stripes* stripes, std::byte* out);
+};
+
 struct Kernels {
   // "scalar", "avx2", "avx512".
   const char* name;
@@ -67,6 +83,10 @@ struct Kernels {
   void (*gather_renormed)(const float* const* rows, size_t count, size_t ahead,
                           size_t dim, Stripes* stripes, const Renorm& renorm,
                           std::byte* out);
+
+  // IEEE 754 binary16, and the upper half of a float32.
+  HalfKernels float16;
+  HalfKernels bfloat16;
 
   // Adds rows to a bag's sum, one after the other.
   //   rows     [count, dim]

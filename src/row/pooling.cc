@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/faults.h"
+#include "row/halves.h"
 
 namespace quire {
 
@@ -30,7 +31,7 @@ void BagPool::Take(const float* rows, std::span<const float> weights,
   row_count_ += std::ssize(positions);
 }
 
-void BagPool::Finish(std::byte* out, std::byte* winners) {
+void BagPool::Finish(std::byte* out, std::byte* winners, ElementType type) {
   if (row_count_ > 0 && pooling_ == Pooling::kMean) {
     kernels_.divide(pooled_.data(), static_cast<float>(row_count_),
                     pooled_.size());
@@ -41,7 +42,12 @@ void BagPool::Finish(std::byte* out, std::byte* winners) {
         static_cast<float>(std::sqrt(static_cast<double>(row_count_))),
         pooled_.size());
   }
-  std::memcpy(out, pooled_.data(), pooled_.size() * sizeof(float));
+  const auto* const pooled = reinterpret_cast<const std::byte*>(pooled_.data());
+  if (const kernels::HalfKernels* half = HalfKernelsOf(kernels_, type)) {
+    half->round(pooled, pooled_.size(), out);
+  } else {
+    std::memcpy(out, pooled, pooled_.size() * sizeof(float));
+  }
   if (winners != nullptr) {
     std::memcpy(winners, winners_.data(), winners_.size() * sizeof(int32_t));
   }

@@ -10,6 +10,7 @@
 
 #include "kernels/kernels.h"
 #include "tensor/bags.h"
+#include "tensor/element_type.h"
 
 namespace quire {
 
@@ -30,10 +31,11 @@ class BagPool {
             std::span<const int32_t> positions);
 
   // What they became, zeros if there were none; then a new bag begins.
-  //   out      float32 [dim]
+  //   out      of `type`: [dim]
   //   winners  int32   [dim], or null; only MAX has any
   // Both aligned to nothing.
-  void Finish(std::byte* out, std::byte* winners);
+  void Finish(std::byte* out, std::byte* winners,
+              ElementType type = ElementType::kFloat32);
 
  private:
   const kernels::Kernels& kernels_;

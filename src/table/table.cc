@@ -8,6 +8,7 @@
 
 #include "base/faults.h"
 #include "base/status.h"
+#include "row/halves.h"
 #include "row/renorm.h"
 
 namespace quire {
@@ -23,6 +24,11 @@ int64_t RowCount(const TableConfig& config) {
 }
 
 constexpr int64_t kFloatBytes = sizeof(float);
+constexpr size_t kHalfBytes = 2;
+
+// Floats that are renormalised before they are rounded: they stay in the first
+// cache.
+constexpr size_t kRenormFloats = 4096;
 
 }  // namespace
 
@@ -113,13 +119,37 @@ std::optional<size_t> Table::FirstBadId(std::span<const int64_t> ids) const {
   return bad < ids.size() ? std::optional(bad) : std::nullopt;
 }
 
+void Table::GatherRenormedHalves(const float* const* rows, size_t count,
+                                 size_t ahead, const kernels::HalfKernels& half,
+                                 std::byte* out) const {
+  const auto dim = static_cast<size_t>(layout_.dim);
+  const size_t rows_at_a_time = std::max<size_t>(1, kRenormFloats / dim);
+  std::vector<float> floats(rows_at_a_time * dim);
+  auto* const renormed = reinterpret_cast<std::byte*>(floats.data());
+  for (size_t i = 0; i < count; i += rows_at_a_time) {
+    const size_t now = std::min(rows_at_a_time, count - i);
+    layout_.kernels->gather_renormed(rows + i, now, count - i - now + ahead,
+                                     dim, layout_.stripes, *layout_.renorm,
+                                     renormed);
+    half.round(renormed, now * dim, out + i * dim * kHalfBytes);
+  }
+}
+
 void Table::GatherPointers(const float* const* rows, size_t count, size_t ahead,
-                           std::byte* out) const {
+                           std::byte* out, ElementType type) const {
+  const kernels::HalfKernels* const half =
+      HalfKernelsOf(*layout_.kernels, type);
+  if (half != nullptr && layout_.renorm) {
+    return GatherRenormedHalves(rows, count, ahead, *half, out);
+  }
   const auto dim = static_cast<size_t>(layout_.dim);
   kernels::Stripes* stripes = layout_.stripes;
   if (QUIRE_FAULT("stripes_not_locked")) {
     static kernels::Stripes nobody_elses;
     stripes = &nobody_elses;
+  }
+  if (half != nullptr) {
+    return half->gather(rows, count, ahead, dim, stripes, out);
   }
   if (layout_.renorm) {
     layout_.kernels->gather_renormed(rows, count, ahead, dim, stripes,
@@ -135,11 +165,13 @@ void Table::GatherPointers(const float* const* rows, size_t count, size_t ahead,
   }
 }
 
-void Table::Gather(std::span<const int64_t> ids, std::byte* out) const {
+void Table::Gather(std::span<const int64_t> ids, std::byte* out,
+                   ElementType type) const {
   // rows[0, count) are copied now; those behind, of the next round, are
   // prefetched and then move to the front.
   std::array<const float*, kGatherRows + kernels::kPrefetchRows> rows;
-  const size_t dim = static_cast<size_t>(layout_.dim);
+  const size_t row_bytes =
+      static_cast<size_t>(layout_.dim) * ElementBytes(type);
   size_t located = 0;  // ids whose rows have been in `rows`
   size_t held = 0;     // rows at the front that have not been copied
   for (size_t done = 0; done < ids.size();) {
@@ -148,11 +180,27 @@ void Table::Gather(std::span<const int64_t> ids, std::byte* out) const {
     }
     const size_t count = std::min(held, kGatherRows);
     const size_t ahead = held - count;
-    GatherPointers(rows.data(), count, ahead, out + done * dim * sizeof(float));
+    GatherPointers(rows.data(), count, ahead, out + done * row_bytes, type);
     std::copy_n(rows.begin() + static_cast<ptrdiff_t>(count), ahead,
                 rows.begin());
     held = ahead;
     done += count;
+  }
+}
+
+void Table::Widen(ElementType type, const ByteRange& halves,
+                  std::byte* out) const {
+  const kernels::HalfKernels& half = *HalfKernelsOf(*layout_.kernels, type);
+  ByteRange::Reader reader(halves);
+  std::array<std::byte, kHalfBytes> cut;
+  for (size_t left = halves.size() / kHalfBytes; left > 0;) {
+    // As many as lie together, or the one that is cut.
+    const size_t together =
+        std::min(reader.contiguous_size() / kHalfBytes, left);
+    const size_t count = std::max<size_t>(together, 1);
+    half.widen(reader.Next(count * kHalfBytes, cut.data()), count, out);
+    out += count * sizeof(float);
+    left -= count;
   }
 }
 
@@ -173,7 +221,8 @@ void Table::MakeValues(std::span<float> rows) const {
   std::vector<float> value(dim);
   for (size_t begin = 0; begin < rows.size(); begin += dim) {
     const float* row = rows.data() + begin;
-    GatherPointers(&row, 1, 0, reinterpret_cast<std::byte*>(value.data()));
+    GatherPointers(&row, 1, 0, reinterpret_cast<std::byte*>(value.data()),
+                   ElementType::kFloat32);
     std::ranges::copy(value, rows.begin() + static_cast<ptrdiff_t>(begin));
   }
 }

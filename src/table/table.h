@@ -20,6 +20,7 @@
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "base/byte_range.h"
 #include "base/ids.h"
 #include "base/memory.h"
 #include "base/placement.h"
@@ -29,6 +30,7 @@
 #include "table/shard.h"
 #include "table/table_config.h"
 #include "tensor/bags.h"
+#include "tensor/element_type.h"
 
 namespace quire {
 
@@ -53,18 +55,25 @@ class Table {
   std::optional<size_t> FirstBadId(std::span<const int64_t> ids) const;
 
   // Copies the values of rows in the order of `ids`: what is stored, or with
-  // max_norm what it renormalises to. Each row is whole.
+  // max_norm what it renormalises to, rounded to `type`. Each row is whole.
   //   ids  int64   [n]       each in [0, num_embeddings)
-  //   out  float32 [n, dim]  aligned to nothing
-  void Gather(std::span<const int64_t> ids, std::byte* out) const;
+  //   out  of `type`: [n, dim], aligned to nothing
+  void Gather(std::span<const int64_t> ids, std::byte* out,
+              ElementType type = ElementType::kFloat32) const;
 
-  // The values of rows, pooled. Padding is passed over.
+  // The values of rows, pooled in float32, then rounded to `type`. Padding is
+  // passed over.
   //   ids      int64   [n]
-  //   out      float32 [bags, dim]
+  //   out      of `type`: [bags, dim]
   //   winners  int32   [bags, dim], or null: see Bags::winners
   // Both aligned to nothing.
   void GatherBags(std::span<const int64_t> ids, const Bags& bags,
-                  std::byte* out, std::byte* winners) const;
+                  std::byte* out, std::byte* winners,
+                  ElementType type = ElementType::kFloat32) const;
+
+  // Numbers of FLOAT16 or BFLOAT16 as floats, exactly.
+  //   out  as many floats, aligned to nothing
+  void Widen(ElementType type, const ByteRange& halves, std::byte* out) const;
 
   // The gradient of the weights of SUM bags: of each id's, the product of its
   // row's value and its bag's gradient; 0 for padding.
@@ -172,7 +181,11 @@ class Table {
   // Copies rows[0, count), or what they renormalise to; those behind are
   // prefetched.
   void GatherPointers(const float* const* rows, size_t count, size_t ahead,
-                      std::byte* out) const;
+                      std::byte* out, ElementType type) const;
+  // The same of a table with max_norm, to a type of two bytes.
+  void GatherRenormedHalves(const float* const* rows, size_t count,
+                            size_t ahead, const kernels::HalfKernels& half,
+                            std::byte* out) const;
 
   const float* RowOf(int64_t id) const {
     const size_t shard = static_cast<size_t>(placement_.ShardOf(id));

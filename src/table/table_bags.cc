@@ -37,7 +37,8 @@ struct Wanted {
 }  // namespace
 
 void Table::GatherBags(std::span<const int64_t> ids, const Bags& bags,
-                       std::byte* out, std::byte* winners) const {
+                       std::byte* out, std::byte* winners,
+                       ElementType type) const {
   const auto dim = static_cast<size_t>(layout_.dim);
   const size_t rows_at_a_time = std::max<size_t>(1, kPoolFloats / dim);
   std::vector<float> rows(rows_at_a_time * dim);
@@ -46,9 +47,10 @@ void Table::GatherBags(std::span<const int64_t> ids, const Bags& bags,
   size_t open_bag = 0;  // those before it are finished
   const auto finish_until = [&](size_t bag) {
     for (; open_bag < bag; ++open_bag) {
-      static_assert(sizeof(float) == sizeof(int32_t));
-      const size_t at = open_bag * dim * sizeof(float);
-      pool.Finish(out + at, winners == nullptr ? nullptr : winners + at);
+      const size_t at = open_bag * dim;
+      pool.Finish(out + at * ElementBytes(type),
+                  winners == nullptr ? nullptr : winners + at * sizeof(int32_t),
+                  type);
     }
   };
 
@@ -79,7 +81,8 @@ void Table::GatherBags(std::span<const int64_t> ids, const Bags& bags,
       break;
     }
     GatherPointers(wanted.rows.data(), count, wanted.rows.size() - count,
-                   reinterpret_cast<std::byte*>(rows.data()));
+                   reinterpret_cast<std::byte*>(rows.data()),
+                   ElementType::kFloat32);
     for (size_t begin = 0, end = 0; begin < count; begin = end) {
       while (end < count && wanted.bags[end] == wanted.bags[begin]) {
         ++end;

@@ -28,6 +28,11 @@ constexpr size_t ElementBytes(ElementType type) {
   return 0;
 }
 
+// Whether its numbers take two bytes.
+constexpr bool IsHalf(ElementType type) {
+  return type == ElementType::kFloat16 || type == ElementType::kBfloat16;
+}
+
 // "FLOAT32"; "?" for a number that is no element type.
 constexpr std::string_view ElementTypeName(ElementType type) {
   switch (type) {

@@ -108,6 +108,30 @@ TEST(AgreementTest, TablesAgreeOnGatherAndScatter) {
       });
 }
 
+TEST(AgreementTest, TablesAgreeOnHalves) {
+  Stripes stripes;
+  for (HalfKernels Kernels::*type : {&Kernels::float16, &Kernels::bfloat16}) {
+    ExpectAgreement(
+        [&](const Kernels& table, size_t dim, size_t count, size_t offset) {
+          const HalfKernels& half = table.*type;
+          HardFloats random = NumbersOf(dim, count);
+          GuardedBytes arena(random.Take(dim * count), 4 * offset);
+          GuardedBytes halves(dim * count * sizeof(uint16_t), offset);
+          GuardedBytes floats(dim * count * sizeof(float), offset);
+          std::vector<const float*> rows;
+          for (size_t i = 0; i < count; ++i) {
+            rows.push_back(arena.floats() + (count - 1 - i) * dim);
+          }
+          half.gather(rows.data(), count, 0, dim, &stripes, halves.data());
+          half.widen(halves.data(), dim * count, floats.data());
+          std::vector<uint32_t> found = floats.words();
+          half.round(arena.data(), dim * count, halves.data());
+          half.widen(halves.data(), dim * count, floats.data());
+          return Joined(found, floats.words());
+        });
+  }
+}
+
 TEST(AgreementTest, TablesAgreeOnSums) {
   ExpectAgreement(
       [](const Kernels& table, size_t dim, size_t count, size_t offset) {

@@ -11,10 +11,13 @@
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "main/seed.h"
+#include "row/halves.h"
 
 namespace quire {
 namespace {
@@ -44,6 +47,7 @@ class Rows {
   }
 
   Table& table() { return *table_; }
+  const Table& table() const { return *table_; }
   size_t dim() const { return dim_; }
 
   std::vector<int64_t> AllIds() const {
@@ -150,6 +154,72 @@ TEST(TableTest, MaxNormIsInWhatIsReadAndNotInWhatIsStored) {
   std::vector<float> made = stored;
   bounded.table().MakeValues(made);
   EXPECT_EQ(made, values);
+}
+
+// --- Lookups of two bytes a number ---
+
+constexpr ElementType kHalfTypes[] = {ElementType::kFloat16,
+                                      ElementType::kBfloat16};
+
+// What the kernels make of floats.
+std::vector<uint16_t> Rounded(ElementType type,
+                              const std::vector<float>& floats) {
+  std::vector<uint16_t> halves(floats.size());
+  HalfKernelsOf(kernels::ScalarKernels(), type)
+      ->round(reinterpret_cast<const std::byte*>(floats.data()), floats.size(),
+              reinterpret_cast<std::byte*>(halves.data()));
+  return halves;
+}
+
+TEST(TableTest, RowsOfTwoBytesAreTheRowsRounded) {
+  std::mt19937_64 random(testing::Seed());
+  for (const int64_t dim : {1, 7, 64, 5000}) {
+    for (const auto max_norm : {std::optional<double>(), std::optional(0.7)}) {
+      TableConfig config = ConfigOf(50, dim);
+      config.max_norm = max_norm;
+      const Rows rows(config);
+      std::vector<int64_t> ids(1300);  // some rounds of Gather
+      std::ranges::generate(
+          ids, [&] { return static_cast<int64_t>(random() % 50); });
+      const std::vector<float> floats = rows.Gather(ids);
+      for (const ElementType type : kHalfTypes) {
+        std::vector<uint16_t> found(floats.size() + 1, 0xA5A5);
+
+        rows.table().Gather(ids, reinterpret_cast<std::byte*>(found.data()),
+                            type);
+
+        EXPECT_EQ(found.back(), 0xA5A5);
+        found.pop_back();
+        EXPECT_EQ(found, Rounded(type, floats)) << dim;
+      }
+    }
+  }
+}
+
+TEST(TableTest, HalvesAreWidenedHoweverTheyAreCut) {
+  const Rows rows(ConfigOf(1, 1));
+  std::vector<uint16_t> halves(1000);
+  std::iota(halves.begin(), halves.end(), 0x3C00);
+  const Bytes bytes = std::as_bytes(std::span(halves));
+  for (const ElementType type : kHalfTypes) {
+    std::vector<float> whole(halves.size());
+    rows.table().Widen(type, ByteRange(bytes),
+                       reinterpret_cast<std::byte*>(whole.data()));
+    EXPECT_EQ(Rounded(type, whole), halves);
+    for (const size_t size : {1u, 2u, 3u, 7u, 64u}) {
+      std::vector<Bytes> pieces;
+      for (size_t begin = 0; begin < bytes.size(); begin += size) {
+        pieces.push_back(
+            bytes.subspan(begin, std::min(size, bytes.size() - begin)));
+      }
+      std::vector<float> found(halves.size());
+
+      rows.table().Widen(type, ByteRange(pieces.data(), 0, bytes.size()),
+                         reinterpret_cast<std::byte*>(found.data()));
+
+      EXPECT_EQ(found, whole) << size;
+    }
+  }
 }
 
 // RULINGS 1: w = step(renorm(w)).
@@ -297,6 +367,37 @@ TEST_P(BagsTest, TheyArePooledToTheBitAsInAPlainLoop) {
         ASSERT_FALSE(HasFatalFailure());
       }
     }
+  }
+}
+
+TEST_P(BagsTest, BagsOfTwoBytesAreTheBagsRounded) {
+  std::mt19937_64 random(testing::Seed());
+  const Rows rows(ConfigOf(30, 33));
+  const PlainBags plain = RandomBags(200, 30, false, random);
+  const Bags bags = {.pooling = GetParam(), .offsets = plain.offsets};
+  const size_t count = (plain.offsets.size() - 1) * rows.dim();
+  std::vector<float> floats(count);
+  std::vector<int32_t> winners(count);
+  const auto bytes_if_max = [](std::vector<int32_t>& numbers) {
+    return GetParam() == Pooling::kMax
+               ? reinterpret_cast<std::byte*>(numbers.data())
+               : nullptr;
+  };
+  rows.table().GatherBags(plain.ids, bags,
+                          reinterpret_cast<std::byte*>(floats.data()),
+                          bytes_if_max(winners));
+  for (const ElementType type : kHalfTypes) {
+    std::vector<uint16_t> found(count + 1, 0xA5A5);
+    std::vector<int32_t> found_winners(count);
+
+    rows.table().GatherBags(plain.ids, bags,
+                            reinterpret_cast<std::byte*>(found.data()),
+                            bytes_if_max(found_winners), type);
+
+    EXPECT_EQ(found.back(), 0xA5A5);
+    found.pop_back();
+    EXPECT_EQ(found, Rounded(type, floats));
+    EXPECT_EQ(found_winners, winners);
   }
 }
 
