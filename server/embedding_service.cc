@@ -92,13 +92,22 @@ absl::Status CheckGradientShape(const wire::TableGradient& gradient,
       "gradient.shape");
 }
 
+// Of the copies of a push's arrays: its gradient is one of them if it is to be
+// widened.
+int64_t ArrayBytes(const wire::TableGradient& gradient) {
+  return RequestArrays::BytesOf(gradient.ids, gradient.bags) +
+         (IsHalf(gradient.gradient_dtype)
+              ? RequestArrays::FloatBytes(
+                    gradient.gradient_shape.element_count())
+              : 0);
+}
+
 // What a push takes besides its message: the arrays of its tables, and room to
 // sum the gradients of all ids.
 int64_t PushBytes(const wire::TableGradient& gradient, const LiveTable& table) {
   const int64_t rows =
       std::min(gradient.id_count(), table.created_spec().num_embeddings());
-  return RequestArrays::BytesOf(gradient.ids, gradient.bags) +
-         gradient.id_count() * kPushBytesPerId +
+  return ArrayBytes(gradient) + gradient.id_count() * kPushBytesPerId +
          rows * table.dim() * static_cast<int64_t>(sizeof(float));
 }
 
@@ -231,7 +240,8 @@ absl::StatusOr<Reply> EmbeddingService::Lookup(
     entries.push_back(
         {.table_uid = table->uid(),
          .shape = *shape,
-         .has_winners = wanted.bags && wanted.bags->return_winners});
+         .has_winners = wanted.bags && wanted.bags->return_winners,
+         .dtype = wanted.output_dtype});
     tables.push_back(std::move(table));
     array_bytes += RequestArrays::BytesOf(wanted.ids, wanted.bags);
   }
@@ -266,9 +276,10 @@ absl::StatusOr<Reply> EmbeddingService::Lookup(
       tables[i]->LookupBags(ids[i], *bags, rows,
                             entries[i].has_winners
                                 ? buffer.data() + layout.payload_offset(2 * i)
-                                : nullptr);
+                                : nullptr,
+                            entries[i].dtype);
     } else {
-      tables[i]->Lookup(ids[i], rows);
+      tables[i]->Lookup(ids[i], rows, entries[i].dtype);
     }
   }
   reply.message = buffer.Release();
@@ -401,7 +412,7 @@ absl::Status EmbeddingService::Prepare(PendingPush& push) const {
     if (!status.ok()) {
       return WithFieldPrefix(std::move(status), TableField(i));
     }
-    array_bytes += RequestArrays::BytesOf(gradient.ids, gradient.bags);
+    array_bytes += ArrayBytes(gradient);
     bytes += PushBytes(gradient, **table);
     tables.push_back(*std::move(table));
   }
@@ -411,10 +422,18 @@ absl::Status EmbeddingService::Prepare(PendingPush& push) const {
   push.parts.reserve(tables.size());
   for (size_t i = 0; i < tables.size(); ++i) {
     const wire::TableGradient& gradient = request.tables[i];
+    ByteRange floats = gradient.gradient;
+    if (IsHalf(gradient.gradient_dtype)) {
+      floats = push.arrays->Floats(
+          gradient.gradient_shape.element_count(), [&](std::byte* out) {
+            tables[i]->rows().Widen(gradient.gradient_dtype, gradient.gradient,
+                                    out);
+          });
+    }
     push.parts.push_back(
         {.table = std::move(tables[i]),
          .ids = push.arrays->Ids(gradient.ids),
-         .gradient = gradient.gradient,
+         .gradient = floats,
          .learning_rate = gradient.learning_rate,
          .bags = push.arrays->BagsOf(gradient.bags),
          .gradient_scale = gradient.gradient_scale,

@@ -423,7 +423,7 @@ absl::StatusOr<v1::GetServerInfoResponse> Methods::GetServerInfo(
   for (const char* feature :
        {"lookup", "apply_gradient", "lookup_stream", "apply_gradient_stream",
         "nearest", "labels", "rows", "get_row", "import", "export", "sessions",
-        "clocks"}) {
+        "clocks", "half"}) {
     info.add_features(feature);
   }
   if (!options_.data_dir.empty()) {

@@ -6,9 +6,11 @@ namespace {
 // Every copy begins at a multiple of this.
 constexpr size_t kAlignment = alignof(int64_t);
 
-size_t RoomFor(const ByteRange& range) {
-  return (range.size() + kAlignment - 1) / kAlignment * kAlignment;
+size_t RoomFor(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
+
+size_t RoomFor(const ByteRange& range) { return RoomFor(range.size()); }
 
 }  // namespace
 
@@ -19,6 +21,11 @@ int64_t RequestArrays::BytesOf(const ByteRange& ids,
     bytes += RoomFor(bags->weights) + RoomFor(bags->winners);
   }
   return static_cast<int64_t>(bytes);
+}
+
+int64_t RequestArrays::FloatBytes(int64_t count) {
+  return static_cast<int64_t>(
+      RoomFor(static_cast<size_t>(count) * sizeof(float)));
 }
 
 RequestArrays::RequestArrays(int64_t bytes)
@@ -35,6 +42,15 @@ std::optional<Bags> RequestArrays::BagsOf(
               .offsets = bags->offsets,
               .weights = Copy<float>(bags->weights),
               .winners = Copy<int32_t>(bags->winners)};
+}
+
+ByteRange RequestArrays::Floats(
+    int64_t count, const std::function<void(std::byte* out)>& write) {
+  const Bytes& floats =
+      pieces_.emplace_back(next_, static_cast<size_t>(count) * sizeof(float));
+  write(next_);
+  next_ += RoomFor(floats.size());
+  return ByteRange(floats);
 }
 
 template <typename Element>

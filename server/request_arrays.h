@@ -2,12 +2,15 @@
 // and in one piece.
 //
 // A message holds ids, weights and winners wherever they came to lie;
-// gradients, which are large, are read where they are.
+// gradients, which are large, are read where they are, unless they are halves,
+// which become floats here.
 
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -26,13 +29,19 @@ class RequestArrays {
   static int64_t BytesOf(const ByteRange& ids,
                          const std::optional<wire::BagsRequest>& bags);
 
-  // Room for `bytes`, the sum of BytesOf over the tables.
+  // What `count` floats take, in bytes.
+  static int64_t FloatBytes(int64_t count);
+
+  // Room for `bytes`, the sum of those two over the tables.
   explicit RequestArrays(int64_t bytes);
 
   std::span<const int64_t> Ids(const ByteRange& ids) {
     return Copy<int64_t>(ids);
   }
   std::optional<Bags> BagsOf(const std::optional<wire::BagsRequest>& bags);
+  // `count` floats, which `write` writes at once.
+  ByteRange Floats(int64_t count,
+                   const std::function<void(std::byte* out)>& write);
 
  private:
   template <typename Element>
@@ -40,6 +49,8 @@ class RequestArrays {
 
   std::unique_ptr<std::byte[]> memory_;
   std::byte* next_;
+  // What ranges point to: grows without moving what it has.
+  std::deque<Bytes> pieces_;
 };
 
 }  // namespace quire

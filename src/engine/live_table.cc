@@ -32,14 +32,16 @@ absl::Status LiveTable::CheckIds(std::span<const int64_t> ids) const {
       fmt::format("ids.ids[{}]", *bad));
 }
 
-void LiveTable::Lookup(std::span<const int64_t> ids, std::byte* out) {
-  rows_->Gather(ids, out);
+void LiveTable::Lookup(std::span<const int64_t> ids, std::byte* out,
+                       ElementType type) {
+  rows_->Gather(ids, out, type);
   CountLookup(ids.size());
 }
 
 void LiveTable::LookupBags(std::span<const int64_t> ids, const Bags& bags,
-                           std::byte* out, std::byte* winners) {
-  rows_->GatherBags(ids, bags, out, winners);
+                           std::byte* out, std::byte* winners,
+                           ElementType type) {
+  rows_->GatherBags(ids, bags, out, winners, type);
   CountLookup(ids.size());
 }
 

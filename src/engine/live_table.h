@@ -19,6 +19,7 @@
 #include "table/labels.h"
 #include "table/table.h"
 #include "tensor/bags.h"
+#include "tensor/element_type.h"
 
 namespace quire {
 
@@ -62,10 +63,12 @@ class LiveTable {
   absl::Status CheckIds(std::span<const int64_t> ids) const;
 
   // A lookup: checked ids in, rows out, counted. See Table::Gather.
-  void Lookup(std::span<const int64_t> ids, std::byte* out);
+  void Lookup(std::span<const int64_t> ids, std::byte* out,
+              ElementType type = ElementType::kFloat32);
   // The same, pooled. See Table::GatherBags.
   void LookupBags(std::span<const int64_t> ids, const Bags& bags,
-                  std::byte* out, std::byte* winners);
+                  std::byte* out, std::byte* winners,
+                  ElementType type = ElementType::kFloat32);
 
   // --- Positions, of LOGGED tables ---
 

@@ -39,11 +39,10 @@ void ReadArray(PieceReader& in, int field, size_t element_bytes,
   }
 }
 
-// An ElementType that this version has.
-void ReadElementType(PieceReader& in, int field) {
-  if (in.TakeTag(field, WireType::kVarint) &&
-      in.Varint() > v1::ELEMENT_TYPE_FLOAT32) {
-    in.Fail();
+// As the generated code: the low 32 bits, whatever they say.
+void ReadEnum(PieceReader& in, int field, int& value) {
+  if (in.TakeTag(field, WireType::kVarint)) {
+    value = static_cast<int>(in.Varint());
   }
 }
 
@@ -114,10 +113,7 @@ void ReadBags(PieceReader& in, int field, Draft& draft, TableDraft& table) {
   }
   BagsDraft& bags = table.bags.emplace();
   in.Nested([&] {
-    if (in.TakeTag(Message::kPoolingFieldNumber, WireType::kVarint)) {
-      // As the generated code: the low 32 bits, whatever they say.
-      bags.pooling = static_cast<int>(in.Varint());
-    }
+    ReadEnum(in, Message::kPoolingFieldNumber, bags.pooling);
     ReadBool(in, Message::kReturnWinnersFieldNumber, bags.return_winners);
     ReadOffsets(in, Message::kOffsetsFieldNumber, draft, bags.offsets);
     ReadArray(in, Message::kWeightsFieldNumber, sizeof(float), bags.weights);
@@ -165,8 +161,9 @@ template <>
 void ReadFields<v1::Tensor>(PieceReader& in, TableDraft& table) {
   using Tensor = v1::Tensor;
   ReadMessage<v1::Shape>(in, Tensor::kShapeFieldNumber, table.values_shape);
-  ReadElementType(in, Tensor::kDtypeFieldNumber);
+  ReadEnum(in, Tensor::kDtypeFieldNumber, table.element_type);
   ReadArray(in, Tensor::kValuesFieldNumber, sizeof(float), table.values);
+  ReadArray(in, Tensor::kPackedFieldNumber, 1, table.packed);
 }
 
 template <>
@@ -174,7 +171,7 @@ void ReadTable<v1::TableLookup>(PieceReader& in, Draft& draft,
                                 TableDraft& table) {
   using Table = v1::TableLookup;
   ReadMessage<v1::TableRef>(in, Table::kTableFieldNumber, table);
-  ReadElementType(in, Table::kOutputDtypeFieldNumber);
+  ReadEnum(in, Table::kOutputDtypeFieldNumber, table.element_type);
   ReadBags(in, Table::kBagsFieldNumber, draft, table);
   ReadMessage<v1::IdBatch>(in, Table::kIdsFieldNumber, table);
 }
@@ -237,10 +234,7 @@ template <>
 void ReadFields<v1::ApplyGradientRequest>(PieceReader& in, Draft& draft) {
   using Request = v1::ApplyGradientRequest;
   ReadMessage<v1::PushId>(in, Request::kPushIdFieldNumber, draft);
-  if (in.TakeTag(Request::kMinDurabilityFieldNumber, WireType::kVarint)) {
-    // As the generated code: the low 32 bits, whatever they say.
-    draft.min_durability = static_cast<int>(in.Varint());
-  }
+  ReadEnum(in, Request::kMinDurabilityFieldNumber, draft.min_durability);
   ReadTables<v1::TableGradient>(in, Request::kTablesFieldNumber, draft);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/status.h"
+#include "quire/v1/table.pb.h"
 #include "wire/bag_checks.h"
 
 namespace quire::wire {
@@ -66,11 +67,62 @@ absl::Status CheckIds(const TableDraft& draft, Shape& shape) {
                     "ids.shape", shape);
 }
 
-absl::Status CheckValues(const TableDraft& draft, std::string_view field,
-                         Shape& shape) {
+// FLOAT32 if nothing is said.
+absl::Status CheckElementType(int number, std::string_view field,
+                              ElementType& type) {
+  if (!v1::ElementType_IsValid(number)) {
+    return Error(Reason::kNotBuilt,
+                 fmt::format("this version has no element type {}; it has "
+                             "ELEMENT_TYPE_FLOAT32, ELEMENT_TYPE_FLOAT16 and "
+                             "ELEMENT_TYPE_BFLOAT16",
+                             number),
+                 field);
+  }
+  type = number == v1::ELEMENT_TYPE_UNSPECIFIED
+             ? ElementType::kFloat32
+             : static_cast<ElementType>(number);
+  return absl::OkStatus();
+}
+
+// A tensor, checked.
+struct Numbers {
+  ElementType type = ElementType::kFloat32;
+  Shape shape;
+  ByteRange elements;
+};
+
+// Fields of errors are those of the tensor: "dtype".
+absl::Status CheckTensor(const TableDraft& draft, Numbers& numbers) {
+  QUIRE_RETURN_IF_ERROR(
+      CheckElementType(draft.element_type, "dtype", numbers.type));
+  if (!draft.values.empty() && !draft.packed.empty()) {
+    return Error(Reason::kBadValue,
+                 "a tensor has both values and packed; set one of them",
+                 "packed");
+  }
+  const bool is_half = IsHalf(numbers.type);
+  if (const ByteRange& wrong = is_half ? draft.values : draft.packed;
+      !wrong.empty()) {
+    return Error(Reason::kBadValue,
+                 fmt::format("elements of ELEMENT_TYPE_{} go into {}, not {}",
+                             ElementTypeName(numbers.type),
+                             is_half ? "packed" : "values",
+                             is_half ? "values" : "packed"),
+                 is_half ? "values" : "packed");
+  }
+  numbers.elements = is_half ? draft.packed : draft.values;
+  const size_t bytes = numbers.elements.size();
+  if (bytes % ElementBytes(numbers.type) != 0) {
+    return Error(Reason::kBadShape,
+                 fmt::format("packed has {} bytes; an element of "
+                             "ELEMENT_TYPE_{} takes {}",
+                             bytes, ElementTypeName(numbers.type),
+                             ElementBytes(numbers.type)),
+                 "packed");
+  }
   return CheckShape(draft.values_shape, kRankMax + 1,
-                    draft.values.size() / sizeof(float), "floats", field,
-                    shape);
+                    bytes / ElementBytes(numbers.type), "floats", "shape",
+                    numbers.shape);
 }
 
 absl::Status CheckLearningRate(const std::optional<double>& learning_rate) {
@@ -107,6 +159,8 @@ absl::Status CheckGradientScale(const std::optional<double>& scale) {
 absl::Status CheckTable(TableDraft& draft, TableLookup& table,
                         int64_t& bag_count) {
   QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table.uid", table.table_uid));
+  QUIRE_RETURN_IF_ERROR(
+      CheckElementType(draft.element_type, "output_dtype", table.output_dtype));
   QUIRE_RETURN_IF_ERROR(CheckIds(draft, table.ids_shape));
   if (draft.bags) {
     QUIRE_RETURN_IF_ERROR(CheckLookupBags(*draft.bags));
@@ -123,13 +177,14 @@ absl::Status CheckTable(TableDraft& draft, TableGradient& table,
   QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table.uid", table.table_uid));
   QUIRE_RETURN_IF_ERROR(CheckLearningRate(draft.learning_rate));
   QUIRE_RETURN_IF_ERROR(CheckIds(draft, table.ids_shape));
+  Numbers gradient;
   QUIRE_RETURN_IF_ERROR(
-      CheckValues(draft, "gradient.shape", table.gradient_shape));
+      WithFieldPrefix(CheckTensor(draft, gradient), "gradient."));
   QUIRE_RETURN_IF_ERROR(CheckGradientScale(draft.gradient_scale));
   QUIRE_RETURN_IF_ERROR(CheckWeightGradients(draft));
   if (draft.bags) {
     QUIRE_RETURN_IF_ERROR(
-        CheckGradientBags(*draft.bags, table.gradient_shape.element_count()));
+        CheckGradientBags(*draft.bags, gradient.shape.element_count()));
     QUIRE_RETURN_IF_ERROR(ResolveBags(*draft.bags, table.ids_shape, bag_count,
                                       table.bags.emplace()));
   }
@@ -139,24 +194,31 @@ absl::Status CheckTable(TableDraft& draft, TableGradient& table,
   table.table_name = std::move(draft.name);
   table.learning_rate = draft.learning_rate;
   table.ids = draft.ids;
-  table.gradient = draft.values;
+  table.gradient_dtype = gradient.type;
+  table.gradient_shape = gradient.shape;
+  table.gradient = gradient.elements;
   return absl::OkStatus();
 }
 
 absl::Status CheckTable(TableDraft& draft, TableRows& table,
                         int64_t& /*bag_count*/) {
   QUIRE_RETURN_IF_ERROR(CheckUid(draft.uid, "table_uid", table.table_uid));
-  QUIRE_RETURN_IF_ERROR(CheckValues(draft, "embeddings.shape", table.shape));
-  if (!draft.winners.empty() && draft.winners.size() != draft.values.size()) {
+  Numbers rows;
+  QUIRE_RETURN_IF_ERROR(
+      WithFieldPrefix(CheckTensor(draft, rows), "embeddings."));
+  const size_t winner_count = draft.winners.size() / sizeof(int32_t);
+  const auto element_count = static_cast<size_t>(rows.shape.element_count());
+  if (winner_count != 0 && winner_count != element_count) {
     return Error(Reason::kBadShape,
                  fmt::format("{} winners came with {} floats; there is one for "
                              "each",
-                             draft.winners.size() / sizeof(int32_t),
-                             draft.values.size() / sizeof(float)),
+                             winner_count, element_count),
                  "winners");
   }
+  table.dtype = rows.type;
+  table.shape = rows.shape;
   table.winners = draft.winners;
-  table.values = draft.values;
+  table.values = rows.elements;
   return absl::OkStatus();
 }
 

@@ -40,12 +40,16 @@ struct TableDraft {
   std::optional<double> gradient_scale;
   bool return_weight_gradients = false;
   bool duplicates_summed = false;
+  // Any number: the output_dtype of a lookup, or the dtype of the tensor below.
+  int element_type = 0;
   std::optional<BagsDraft> bags;
   ShapeDraft ids_shape;
   ByteRange ids;
-  // The gradient of a push, the rows of a reply.
+  // The gradient of a push, the rows of a reply: floats, or numbers of another
+  // type in `packed`, or both.
   ShapeDraft values_shape;
   ByteRange values;
+  ByteRange packed;
   // Of a reply.
   ByteRange winners;
 };

@@ -36,13 +36,15 @@ void WriteShape(Writer to, int field, const Shape& shape) {
 }
 
 template <typename Writer>
-void WriteTensor(Writer to, int field, const Shape& shape) {
+void WriteTensor(Writer to, int field, const Shape& shape, ElementType type) {
   using Tensor = v1::Tensor;
   to.Nested(field, [&](auto message) {
     WriteShape(message, Tensor::kShapeFieldNumber, shape);
-    message.Varint(Tensor::kDtypeFieldNumber, v1::ELEMENT_TYPE_FLOAT32);
-    message.Payload(Tensor::kValuesFieldNumber,
-                    SaturatingMultiply(shape.element_count(), sizeof(float)));
+    message.Varint(Tensor::kDtypeFieldNumber, static_cast<uint64_t>(type));
+    message.Payload(
+        IsHalf(type) ? Tensor::kPackedFieldNumber : Tensor::kValuesFieldNumber,
+        SaturatingMultiply(shape.element_count(),
+                           static_cast<int64_t>(ElementBytes(type))));
   });
 }
 
@@ -167,6 +169,10 @@ struct LookupRequestBody {
       to.Nested(Request::kTablesFieldNumber, [&](auto table) {
         WriteTableRef(table, Table::kTableFieldNumber, entry.table_name,
                       entry.table_uid);
+        if (IsHalf(entry.output_dtype)) {
+          table.Varint(Table::kOutputDtypeFieldNumber,
+                       static_cast<uint64_t>(entry.output_dtype));
+        }
         WriteBags(table, Table::kBagsFieldNumber, entry, entry.return_winners,
                   [&](auto bags) {
                     bags.Payload(v1::Bags::kWeightsFieldNumber,
@@ -210,7 +216,8 @@ struct ApplyGradientRequestBody {
               bags.Payload(v1::Bags::kWinnersFieldNumber, WinnerBytes(entry));
             });
         WriteIds(table, Table::kIdsFieldNumber, entry.ids_shape, entry.ids);
-        WriteTensor(table, Table::kGradientFieldNumber, entry.gradient_shape);
+        WriteTensor(table, Table::kGradientFieldNumber, entry.gradient_shape,
+                    entry.gradient_dtype);
         if (entry.duplicates_summed) {
           table.Varint(Table::kDuplicatesSummedFieldNumber, 1);
         }
@@ -235,7 +242,8 @@ struct LookupResponseBody {
                           ? SaturatingMultiply(entry.shape.element_count(),
                                                sizeof(int32_t))
                           : 0);
-        WriteTensor(table, Table::kEmbeddingsFieldNumber, entry.shape);
+        WriteTensor(table, Table::kEmbeddingsFieldNumber, entry.shape,
+                    entry.dtype);
       });
     }
   }
@@ -370,7 +378,9 @@ void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,
       CopyPayload(entries[i].bags->winners, layout, 4 * i + 1, buffer);
     }
     CopyPayload(entries[i].ids, layout, 4 * i + 2, buffer);
-    CopyPayload(entries[i].gradient, layout, 4 * i + 3, buffer);
+    if (!IsHalf(entries[i].gradient_dtype)) {
+      CopyPayload(entries[i].gradient, layout, 4 * i + 3, buffer);
+    }
   }
 }
 

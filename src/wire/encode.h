@@ -18,6 +18,7 @@
 
 #include "base/ids.h"
 #include "tensor/bags.h"
+#include "tensor/element_type.h"
 #include "tensor/shape.h"
 #include "wire/message_layout.h"
 
@@ -37,6 +38,8 @@ struct LookupEntry {
   std::optional<Bags> bags = std::nullopt;
   // Of MAX bags.
   bool return_winners = false;
+  // Of the reply.
+  ElementType output_dtype = ElementType::kFloat32;
 };
 
 // Gradients of rows of one table.
@@ -56,8 +59,9 @@ struct GradientEntry {
   // Of the gradient, as the API wants it: that of ids + [dim], or [bags, dim].
   Shape gradient_shape;
   // gradient_shape.element_count() floats, or empty if the caller writes them
-  // into the buffer itself.
+  // into the buffer itself. Numbers of another type it always does.
   std::span<const float> gradient = {};
+  ElementType gradient_dtype = ElementType::kFloat32;
 };
 
 // Payload 2i: the weights of entry i; payload 2i + 1: its ids.
@@ -96,10 +100,11 @@ void Encode(std::span<const GradientEntry> entries, const MessageLayout& layout,
 // Rows of one table.
 struct RowsEntry {
   TableUid table_uid{};
-  // Of the rows, float32: rank 0 .. 9.
+  // Of the rows: rank 0 .. 9.
   Shape shape;
-  // A winner for each float: int32.
+  // A winner for each element: int32.
   bool has_winners = false;
+  ElementType dtype = ElementType::kFloat32;
 };
 
 // Payload 2i: the winners of entry i, if it has any; payload 2i + 1: its rows.

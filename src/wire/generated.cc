@@ -35,27 +35,25 @@ class Converter {
   Converter(std::deque<Bytes>& arrays, Draft& draft)
       : arrays_(arrays), draft_(draft) {}
 
-  absl::Status Convert(const v1::LookupRequest& request);
-  absl::Status Convert(const v1::ApplyGradientRequest& request);
-  absl::Status Convert(const v1::LookupResponse& response);
+  void Convert(const v1::LookupRequest& request);
+  void Convert(const v1::ApplyGradientRequest& request);
+  void Convert(const v1::LookupResponse& response);
 
  private:
-  // All entries of `tables`, each under its name in errors.
+  // All entries of `tables`.
   template <typename Tables>
-  absl::Status ConvertTables(const Tables& tables);
+  void ConvertTables(const Tables& tables);
 
-  absl::Status ConvertTable(const v1::TableLookup& source, TableDraft& target);
-  absl::Status ConvertTable(const v1::TableGradient& source,
-                            TableDraft& target);
-  absl::Status ConvertTable(const v1::TableLookupResult& source,
-                            TableDraft& target);
+  void ConvertTable(const v1::TableLookup& source, TableDraft& target);
+  void ConvertTable(const v1::TableGradient& source, TableDraft& target);
+  void ConvertTable(const v1::TableLookupResult& source, TableDraft& target);
 
   void ConvertRef(const v1::TableRef& source, TableDraft& target);
   // If there are any: of a lookup or a push.
   template <typename Table>
   void ConvertBags(const Table& source, TableDraft& target);
   void ConvertIds(const v1::IdBatch& source, TableDraft& target);
-  absl::Status ConvertTensor(const v1::Tensor& source, TableDraft& target);
+  void ConvertTensor(const v1::Tensor& source, TableDraft& target);
 
   // The elements of a string or an array of numbers.
   template <typename Array>
@@ -68,23 +66,6 @@ class Converter {
   Draft& draft_;
 };
 
-absl::Status NotBuilt(std::string_view what, std::string_view field) {
-  return Error(Reason::kNotBuilt, fmt::format("this version has no {}", what),
-               field);
-}
-
-// FLOAT32 is all that there is.
-absl::Status CheckElementType(v1::ElementType type, std::string_view field) {
-  if (type == v1::ELEMENT_TYPE_UNSPECIFIED ||
-      type == v1::ELEMENT_TYPE_FLOAT32) {
-    return absl::OkStatus();
-  }
-  const std::string name = v1::ElementType_IsValid(type)
-                               ? v1::ElementType_Name(type)
-                               : fmt::format("element type {}", int{type});
-  return NotBuilt(fmt::format("{}, only ELEMENT_TYPE_FLOAT32", name), field);
-}
-
 ShapeDraft ConvertShape(const v1::Shape& source) {
   ShapeDraft target;
   target.present = true;
@@ -96,55 +77,49 @@ Position PositionOf(const v1::Position& source) {
   return {.epoch = source.epoch(), .lsn = source.lsn()};
 }
 
-absl::Status Converter::Convert(const v1::LookupRequest& request) {
+void Converter::Convert(const v1::LookupRequest& request) {
   if (request.has_min_position()) {
     draft_.position = PositionOf(request.min_position());
   }
   if (request.has_max_response_bytes()) {
     draft_.max_response_bytes = request.max_response_bytes();
   }
-  return ConvertTables(request.tables());
+  ConvertTables(request.tables());
 }
 
-absl::Status Converter::Convert(const v1::ApplyGradientRequest& request) {
+void Converter::Convert(const v1::ApplyGradientRequest& request) {
   if (request.has_push_id()) {
     draft_.push_id = {.session = View(request.push_id().session_id()),
                       .sequence = request.push_id().sequence()};
   }
   draft_.min_durability = request.min_durability();
-  return ConvertTables(request.tables());
+  ConvertTables(request.tables());
 }
 
-absl::Status Converter::Convert(const v1::LookupResponse& response) {
+void Converter::Convert(const v1::LookupResponse& response) {
   if (response.has_position()) {
     draft_.position = PositionOf(response.position());
   }
-  return ConvertTables(response.tables());
+  ConvertTables(response.tables());
 }
 
 template <typename Tables>
-absl::Status Converter::ConvertTables(const Tables& tables) {
+void Converter::ConvertTables(const Tables& tables) {
   for (const auto& source : tables) {
-    const std::string prefix = fmt::format("tables[{}].", draft_.tables.size());
-    TableDraft& target = draft_.tables.emplace_back();
-    QUIRE_RETURN_IF_ERROR(
-        WithFieldPrefix(ConvertTable(source, target), prefix));
+    ConvertTable(source, draft_.tables.emplace_back());
   }
-  return absl::OkStatus();
 }
 
-absl::Status Converter::ConvertTable(const v1::TableLookup& source,
-                                     TableDraft& target) {
-  QUIRE_RETURN_IF_ERROR(
-      CheckElementType(source.output_dtype(), "output_dtype"));
+void Converter::ConvertTable(const v1::TableLookup& source,
+                             TableDraft& target) {
+  target.element_type = source.output_dtype();
   ConvertRef(source.table(), target);
   ConvertBags(source, target);
   ConvertIds(source.ids(), target);
-  return absl::OkStatus();
 }
 
-absl::Status Converter::ConvertTable(const v1::TableGradient& source,
-                                     TableDraft& target) {
+void Converter::ConvertTable(const v1::TableGradient& source,
+                             TableDraft& target) {
   ConvertRef(source.table(), target);
   if (source.has_learning_rate()) {
     target.learning_rate = source.learning_rate();
@@ -156,15 +131,14 @@ absl::Status Converter::ConvertTable(const v1::TableGradient& source,
   target.duplicates_summed = source.duplicates_summed();
   ConvertBags(source, target);
   ConvertIds(source.ids(), target);
-  return WithFieldPrefix(ConvertTensor(source.gradient(), target), "gradient.");
+  ConvertTensor(source.gradient(), target);
 }
 
-absl::Status Converter::ConvertTable(const v1::TableLookupResult& source,
-                                     TableDraft& target) {
+void Converter::ConvertTable(const v1::TableLookupResult& source,
+                             TableDraft& target) {
   target.uid = View(source.table_uid());
   target.winners = View(source.winners());
-  return WithFieldPrefix(ConvertTensor(source.embeddings(), target),
-                         "embeddings.");
+  ConvertTensor(source.embeddings(), target);
 }
 
 void Converter::ConvertRef(const v1::TableRef& source, TableDraft& target) {
@@ -193,24 +167,13 @@ void Converter::ConvertIds(const v1::IdBatch& source, TableDraft& target) {
   target.ids = View(source.ids());
 }
 
-absl::Status Converter::ConvertTensor(const v1::Tensor& source,
-                                      TableDraft& target) {
-  if (!source.packed().empty() && !source.values().empty()) {
-    return Error(Reason::kBadValue,
-                 "a tensor has both values and packed; set one of them",
-                 "packed");
-  }
-  QUIRE_RETURN_IF_ERROR(CheckElementType(source.dtype(), "dtype"));
-  if (!source.packed().empty()) {
-    return Error(Reason::kBadValue,
-                 "elements of ELEMENT_TYPE_FLOAT32 go into values, not packed",
-                 "packed");
-  }
+void Converter::ConvertTensor(const v1::Tensor& source, TableDraft& target) {
   if (source.has_shape()) {
     target.values_shape = ConvertShape(source.shape());
   }
+  target.element_type = source.dtype();
   target.values = View(source.values());
-  return absl::OkStatus();
+  target.packed = View(source.packed());
 }
 
 // All of a message in one run, as the generated parser wants it: the piece
@@ -275,14 +238,18 @@ absl::Status ReadGenerated(std::span<const Bytes> pieces, Draft& draft) {
   draft.storage = storage;
   const Message& message = storage->message;
   const absl::Status parsed = ParseMessage(pieces, storage->message);
-  Converter converter(storage->arrays, draft);
   if constexpr (kIsStreamRequest<Message>) {
     draft.request_id =
         parsed.ok() ? message.request_id() : FindRequestId(pieces);
-    return parsed.ok() ? converter.Convert(message.request()) : parsed;
-  } else {
-    return parsed.ok() ? converter.Convert(message) : parsed;
   }
+  QUIRE_RETURN_IF_ERROR(parsed);
+  Converter converter(storage->arrays, draft);
+  if constexpr (kIsStreamRequest<Message>) {
+    converter.Convert(message.request());
+  } else {
+    converter.Convert(message);
+  }
+  return absl::OkStatus();
 }
 
 template absl::Status ReadGenerated<v1::LookupRequest>(std::span<const Bytes>,

@@ -15,8 +15,6 @@ namespace quire::wire {
 // refused, here and nowhere else:
 //   MALFORMED  the generated code does not take the bytes
 //   TOO_LARGE  as an object, it would be many times its bytes
-//   NOT_BUILT  a field of the API that this version does not have
-//   BAD_VALUE  a tensor says two things at once
 // A refused message on a stream still has its request_id in the draft, if that
 // could be read.
 //   Message  as in ReadCanonical

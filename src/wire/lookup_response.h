@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/byte_range.h"
 #include "base/ids.h"
+#include "tensor/element_type.h"
 #include "tensor/shape.h"
 
 namespace quire::wire {
@@ -20,10 +21,11 @@ struct TableRows {
   TableUid table_uid;
   // Of the request's ids, and [dim]: rank 0 .. 9.
   Shape shape;
-  // shape.element_count() little-endian floats, aligned to nothing.
+  ElementType dtype = ElementType::kFloat32;
+  // shape.element_count() little-endian elements of dtype, aligned to nothing.
   ByteRange values;
   // MAX bags, when they were asked for: as many little-endian int32 as there
-  // are floats, aligned to nothing. Else empty.
+  // are elements, aligned to nothing. Else empty.
   ByteRange winners;
 };
 
@@ -39,9 +41,9 @@ struct LookupResponse {
   // Reads one message, read like requests are (wire/requests.h). `pieces`, the
   // array as well as the bytes, outlives the response and its copies. INTERNAL
   // (reason BUG) if it is no message, or not one that a server of ours sends:
-  // elements that are not FLOAT32, a uid that is not 16 bytes, a shape that
-  // disagrees with its floats, or winners that do. Fields of versions to come
-  // are ignored.
+  // elements of a type of a version to come, a uid that is not 16 bytes, a
+  // shape that disagrees with its elements, or winners that do. Fields of
+  // versions to come are ignored.
   static absl::StatusOr<LookupResponse> Parse(std::span<const Bytes> pieces);
 
   bool used_generated_code() const { return storage != nullptr; }

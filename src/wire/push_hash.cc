@@ -65,6 +65,10 @@ uint64_t HashOf(const ApplyGradientRequest& request) {
     }
     hasher.Add(table.gradient_shape);
     hasher.Add(table.gradient);
+    // Not of FLOAT32: there was no other when logs began to keep hashes.
+    if (IsHalf(table.gradient_dtype)) {
+      hasher.Add(static_cast<uint64_t>(table.gradient_dtype));
+    }
   }
   return hasher.Digest();
 }

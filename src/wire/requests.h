@@ -31,6 +31,7 @@
 #include "base/byte_range.h"
 #include "base/ids.h"
 #include "tensor/bags.h"
+#include "tensor/element_type.h"
 #include "tensor/shape.h"
 
 namespace quire::wire {
@@ -61,6 +62,8 @@ struct TableLookup {
   Shape ids_shape;
   // id_count() little-endian int64, aligned to nothing.
   ByteRange ids;
+  // Of the reply.
+  ElementType output_dtype = ElementType::kFloat32;
   // Absent: each id is a row of the reply.
   std::optional<BagsRequest> bags;
 
@@ -109,10 +112,12 @@ struct TableGradient {
   ByteRange ids;
   // Those of the lookup that this is the gradient of.
   std::optional<BagsRequest> bags;
-  // Rank 0 .. 9. A request without a shape has [number of floats]. Whether it
+  ElementType gradient_dtype = ElementType::kFloat32;
+  // Rank 0 .. 9. A request without a shape has [number of elements]. Whether it
   // is ids_shape + [dim], or [bags, dim], only the table knows.
   Shape gradient_shape;
-  // gradient_shape.element_count() little-endian floats, aligned to nothing.
+  // gradient_shape.element_count() little-endian elements of gradient_dtype,
+  // aligned to nothing.
   ByteRange gradient;
 
   int64_t id_count() const { return ids_shape.element_count(); }

@@ -255,7 +255,7 @@ TEST_F(NotBuiltTest, EveryFieldOfALookupIsBuiltOrRefusedByName) {
       "tables",
       Union({kRef,
              kIds,
-             {"output_dtype=1"},
+             {"output_dtype=1", "output_dtype=2", "output_dtype=3"},
              Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",
                             "return_winners", "offsets", "weights"})}));
   built.insert({"max_response_bytes", "min_position", "min_position.epoch",
@@ -271,6 +271,9 @@ TEST_F(NotBuiltTest, EveryFieldOfAPushIsBuiltOrRefusedByName) {
       Union({kRef,
              kIds,
              TensorAt("gradient"),
+             // With values, which go with FLOAT32 only: refused, but not as
+             // missing.
+             {"gradient.dtype=2", "gradient.dtype=3", "gradient.packed"},
              {"learning_rate", "gradient_scale", "return_weight_gradients",
               "duplicates_summed"},
              Under("bags", {"pooling=1", "pooling=2", "pooling=3", "pooling=4",

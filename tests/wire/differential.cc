@@ -65,6 +65,8 @@ std::string Describe(const Draft& draft) {
                     Describe(table.learning_rate), Describe(table.ids_shape),
                     Hex(ToString(table.ids)), Describe(table.values_shape),
                     Hex(ToString(table.values)));
+    text += fmt::format("element_type {} packed {}\n", table.element_type,
+                        Hex(ToString(table.packed)));
     text += fmt::format("gradient_scale {} {} {} bags {} winners {}\n",
                         Describe(table.gradient_scale),
                         table.return_weight_gradients, table.duplicates_summed,

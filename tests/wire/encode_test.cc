@@ -42,9 +42,12 @@ Shape ShapeOf(const v1::Shape& message) {
 // A tensor as we send it: with its shape and type.
 Shape Normalise(v1::Tensor& tensor) {
   if (!tensor.has_shape()) {
-    tensor.mutable_shape()->add_dims(tensor.values_size());
+    tensor.mutable_shape()->add_dims(
+        tensor.values_size() + static_cast<int>(tensor.packed().size() / 2));
   }
-  tensor.set_dtype(v1::ELEMENT_TYPE_FLOAT32);
+  if (tensor.dtype() == v1::ELEMENT_TYPE_UNSPECIFIED) {
+    tensor.set_dtype(v1::ELEMENT_TYPE_FLOAT32);
+  }
   return ShapeOf(tensor.shape());
 }
 
@@ -77,9 +80,11 @@ std::optional<Bags> BagsOf(const Table& table, Offsets& kept) {
                           : std::nullopt;
 }
 
-// The parts that are always there, and unspecified as we leave them.
+// FLOAT32 is left out, which means it too; the parts are always there.
 LookupEntry EntryOf(v1::TableLookup& table, Offsets& kept) {
-  table.clear_output_dtype();
+  if (table.output_dtype() == v1::ELEMENT_TYPE_FLOAT32) {
+    table.clear_output_dtype();
+  }
   const v1::TableRef& ref = *table.mutable_table();
   const v1::IdBatch& ids = *table.mutable_ids();
   return {.table_name = ref.name(),
@@ -88,7 +93,8 @@ LookupEntry EntryOf(v1::TableLookup& table, Offsets& kept) {
                                        : std::nullopt,
           .ids = std::span(ids.ids().data(), ids.ids().size()),
           .bags = BagsOf(table, kept),
-          .return_winners = table.bags().return_winners()};
+          .return_winners = table.bags().return_winners(),
+          .output_dtype = static_cast<ElementType>(table.output_dtype())};
 }
 
 GradientEntry EntryOf(v1::TableGradient& table, Offsets& kept) {
@@ -96,29 +102,32 @@ GradientEntry EntryOf(v1::TableGradient& table, Offsets& kept) {
   const v1::IdBatch& ids = *table.mutable_ids();
   v1::Tensor& gradient = *table.mutable_gradient();
   const Shape shape = Normalise(gradient);
-  return {.table_name = ref.name(),
-          .table_uid = UidOf(ref.uid()),
-          .learning_rate = table.has_learning_rate()
-                               ? std::optional(table.learning_rate())
-                               : std::nullopt,
-          .gradient_scale = table.has_gradient_scale()
-                                ? std::optional(table.gradient_scale())
-                                : std::nullopt,
-          .return_weight_gradients = table.return_weight_gradients(),
-          .duplicates_summed = table.duplicates_summed(),
-          .ids_shape = ids.has_shape() ? std::optional(ShapeOf(ids.shape()))
-                                       : std::nullopt,
-          .ids = std::span(ids.ids().data(), ids.ids().size()),
-          .bags = BagsOf(table, kept),
-          .gradient_shape = shape,
-          .gradient =
-              std::span(gradient.values().data(), gradient.values().size())};
+  return {
+      .table_name = ref.name(),
+      .table_uid = UidOf(ref.uid()),
+      .learning_rate = table.has_learning_rate()
+                           ? std::optional(table.learning_rate())
+                           : std::nullopt,
+      .gradient_scale = table.has_gradient_scale()
+                            ? std::optional(table.gradient_scale())
+                            : std::nullopt,
+      .return_weight_gradients = table.return_weight_gradients(),
+      .duplicates_summed = table.duplicates_summed(),
+      .ids_shape =
+          ids.has_shape() ? std::optional(ShapeOf(ids.shape())) : std::nullopt,
+      .ids = std::span(ids.ids().data(), ids.ids().size()),
+      .bags = BagsOf(table, kept),
+      .gradient_shape = shape,
+      .gradient = std::span(gradient.values().data(), gradient.values().size()),
+      .gradient_dtype = static_cast<ElementType>(gradient.dtype())};
 }
 
 RowsEntry EntryOf(v1::TableLookupResult& table, Offsets&) {
+  const Shape shape = Normalise(*table.mutable_embeddings());
   return {.table_uid = UidOf(table.table_uid()).value(),
-          .shape = Normalise(*table.mutable_embeddings()),
-          .has_winners = table.winners_size() > 0};
+          .shape = shape,
+          .has_winners = table.winners_size() > 0,
+          .dtype = static_cast<ElementType>(table.embeddings().dtype())};
 }
 
 // Normalises the tables of a message; what they become as entries.
@@ -139,6 +148,16 @@ std::string Buffer(const MessageLayout& layout) {
 
 std::byte* Begin(std::string& buffer) {
   return reinterpret_cast<std::byte*>(buffer.data());
+}
+
+// A payload that is the caller's to write.
+template <typename Elements>
+void WritePayload(const MessageLayout& layout, size_t index,
+                  const Elements& elements, std::string& buffer) {
+  const auto bytes = std::as_bytes(
+      std::span(elements.data(), static_cast<size_t>(elements.size())));
+  EXPECT_EQ(layout.payload_size(index), std::ssize(bytes));
+  std::ranges::copy(bytes, Begin(buffer) + layout.payload_offset(index));
 }
 
 using RequestId = std::optional<uint64_t>;
@@ -173,6 +192,12 @@ std::string Ours(v1::ApplyGradientRequest& message, RequestId request_id) {
       LayOutApplyGradientRequest(entries, message.min_durability(), request_id);
   std::string buffer = Buffer(layout);
   Encode(entries, layout, Begin(buffer));
+  for (int i = 0; i < message.tables_size(); ++i) {
+    if (IsHalf(entries[static_cast<size_t>(i)].gradient_dtype)) {
+      WritePayload(layout, 4 * static_cast<size_t>(i) + 3,
+                   message.tables(i).gradient().packed(), buffer);
+    }
+  }
   return buffer;
 }
 
@@ -186,16 +211,15 @@ std::string Ours(v1::LookupResponse& message, RequestId request_id) {
       LayOutLookupResponse(entries, request_id, position);
   EXPECT_EQ(LookupResponseBytes(entries, request_id, position), layout.size());
   std::string buffer = Buffer(layout);
-  const auto write = [&](size_t payload, const auto& elements) {
-    const auto size = static_cast<size_t>(elements.size());
-    EXPECT_EQ(layout.payload_size(payload), elements.size() * 4);
-    std::ranges::copy(std::as_bytes(std::span(elements.data(), size)),
-                      Begin(buffer) + layout.payload_offset(payload));
-  };
   for (int i = 0; i < message.tables_size(); ++i) {
     const size_t payload = 2 * static_cast<size_t>(i);
-    write(payload, message.tables(i).winners());
-    write(payload + 1, message.tables(i).embeddings().values());
+    const v1::Tensor& rows = message.tables(i).embeddings();
+    WritePayload(layout, payload, message.tables(i).winners(), buffer);
+    if (rows.packed().empty()) {
+      WritePayload(layout, payload + 1, rows.values(), buffer);
+    } else {
+      WritePayload(layout, payload + 1, rows.packed(), buffer);
+    }
   }
   layout.WriteHeaders(Begin(buffer));
   return buffer;

@@ -89,22 +89,42 @@ void FillIds(Random& random, Legality legality, v1::IdBatch& ids) {
   }
 }
 
+// One that there may be, or another number.
+v1::ElementType RandomElementType(Random& random) {
+  return static_cast<v1::ElementType>(
+      random.OneOf(std::to_array<int64_t>({0, 1, 2, 3, 4, 200, -1})));
+}
+
 void FillTensor(Random& random, Legality legality, v1::Tensor& tensor) {
   const int64_t count =
       random.OneIn(3)
           ? random.Between(0, 40)
           : FillShape(random, legality, kRankMax + 1, *tensor.mutable_shape());
-  tensor.set_dtype(static_cast<v1::ElementType>(random.Between(0, 1)));
-  if (Misbehave(random, legality)) {
-    tensor.set_dtype(static_cast<v1::ElementType>(random.Between(2, 5)));
+  tensor.set_dtype(static_cast<v1::ElementType>(random.Between(0, 3)));
+  const bool is_half = tensor.dtype() == v1::ELEMENT_TYPE_FLOAT16 ||
+                       tensor.dtype() == v1::ELEMENT_TYPE_BFLOAT16;
+  if (is_half) {
+    tensor.set_packed(RandomBytes(random, static_cast<size_t>(2 * count)));
   }
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < count && !is_half; ++i) {
     tensor.add_values(
         std::bit_cast<float>(static_cast<uint32_t>(random.Bits())));
   }
   if (Misbehave(random, legality)) {
-    tensor.set_packed(RandomBytes(random, 8));
+    tensor.set_dtype(RandomElementType(random));
   }
+  if (Misbehave(random, legality)) {
+    tensor.set_packed(
+        RandomBytes(random, static_cast<size_t>(random.Between(1, 9))));
+  }
+  if (Misbehave(random, legality)) {
+    tensor.add_values(0.5f);
+  }
+}
+
+// Elements of a tensor, of either kind.
+int ElementCount(const v1::Tensor& tensor) {
+  return tensor.values_size() + static_cast<int>(tensor.packed().size() / 2);
 }
 
 // Bags that fit ids of rank 1 or 2; without winners.
@@ -156,9 +176,9 @@ void FillTable(Random& random, Legality legality, v1::TableLookup& table) {
   }
   FillRef(random, legality, *table.mutable_table());
   FillIds(random, legality, *table.mutable_ids());
-  table.set_output_dtype(static_cast<v1::ElementType>(random.Between(0, 1)));
+  table.set_output_dtype(static_cast<v1::ElementType>(random.Between(0, 3)));
   if (Misbehave(random, legality)) {
-    table.set_output_dtype(static_cast<v1::ElementType>(random.Between(2, 5)));
+    table.set_output_dtype(RandomElementType(random));
   }
   if (WantsBags(random, legality, table.ids())) {
     v1::Bags& bags = *table.mutable_bags();
@@ -195,7 +215,7 @@ void FillTable(Random& random, Legality legality, v1::TableGradient& table) {
     v1::Bags& bags = *table.mutable_bags();
     FillBags(random, legality, table.ids(), bags);
     if (bags.pooling() == v1::Bags::POOLING_MAX) {
-      for (int i = 0; i < table.gradient().values_size(); ++i) {
+      for (int i = 0; i < ElementCount(table.gradient()); ++i) {
         bags.add_winners(static_cast<int32_t>(random.Between(-1, 40)));
       }
     }
@@ -214,7 +234,7 @@ void FillTable(Random& random, Legality legality,
   table.set_table_uid(RandomBytes(random, 16));
   FillTensor(random, legality, *table.mutable_embeddings());
   const int winner_count =
-      random.OneIn(2) ? table.embeddings().values_size() : 0;
+      random.OneIn(2) ? ElementCount(table.embeddings()) : 0;
   for (int i = 0; i < winner_count; ++i) {
     table.add_winners(static_cast<int32_t>(random.Bits()));
   }

@@ -1,5 +1,6 @@
 // Every refusal: its reason, its field and its sentence.
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <google/protobuf/stubs/logging.h>
 #include <gtest/gtest.h>
@@ -150,16 +151,21 @@ TEST_F(LookupRefusalTest, APositionIsOfAnEpoch) {
   EXPECT_EQ(Parse(message_), absl::OkStatus());
 }
 
-TEST_F(LookupRefusalTest, FieldsThatAreNotBuiltAreNamed) {
-  table_.set_output_dtype(v1::ELEMENT_TYPE_BFLOAT16);
-  ExpectRefused(Reason::kNotBuilt, "tables[1].output_dtype",
-                "this version has no ELEMENT_TYPE_BFLOAT16, only "
-                "ELEMENT_TYPE_FLOAT32");
-
-  table_.set_output_dtype(static_cast<v1::ElementType>(9));
-  ExpectRefused(Reason::kNotBuilt, "tables[1].output_dtype",
-                "this version has no element type 9, only "
-                "ELEMENT_TYPE_FLOAT32");
+TEST_F(LookupRefusalTest, ElementTypesThatAreNotBuiltAreNamed) {
+  for (const auto built :
+       {v1::ELEMENT_TYPE_UNSPECIFIED, v1::ELEMENT_TYPE_FLOAT32,
+        v1::ELEMENT_TYPE_FLOAT16, v1::ELEMENT_TYPE_BFLOAT16}) {
+    table_.set_output_dtype(built);
+    EXPECT_EQ(Parse(message_), absl::OkStatus());
+  }
+  for (const int number : {4, 9, -1}) {
+    table_.set_output_dtype(static_cast<v1::ElementType>(number));
+    ExpectRefused(Reason::kNotBuilt, "tables[1].output_dtype",
+                  fmt::format("this version has no element type {}; it has "
+                              "ELEMENT_TYPE_FLOAT32, ELEMENT_TYPE_FLOAT16 and "
+                              "ELEMENT_TYPE_BFLOAT16",
+                              number));
+  }
 }
 
 class GradientRefusalTest : public ::testing::Test {
@@ -255,10 +261,36 @@ TEST_F(GradientRefusalTest, ATensorSaysOneThing) {
   ExpectRefused(Reason::kBadValue, "tables[1].gradient.packed",
                 "elements of ELEMENT_TYPE_FLOAT32 go into values, not packed");
 
-  gradient_.set_dtype(v1::ELEMENT_TYPE_FLOAT16);
+  gradient_.set_dtype(static_cast<v1::ElementType>(9));
   ExpectRefused(Reason::kNotBuilt, "tables[1].gradient.dtype",
-                "this version has no ELEMENT_TYPE_FLOAT16, only "
-                "ELEMENT_TYPE_FLOAT32");
+                "this version has no element type 9; it has "
+                "ELEMENT_TYPE_FLOAT32, ELEMENT_TYPE_FLOAT16 and "
+                "ELEMENT_TYPE_BFLOAT16");
+}
+
+TEST_F(GradientRefusalTest, HalvesAreWholeAndPackedAndAsManyAsTheShapeHas) {
+  gradient_.set_dtype(v1::ELEMENT_TYPE_BFLOAT16);
+  ExpectRefused(Reason::kBadValue, "tables[1].gradient.values",
+                "elements of ELEMENT_TYPE_BFLOAT16 go into packed, not values");
+
+  gradient_.set_packed("1234");
+  ExpectRefused(Reason::kBadValue, "tables[1].gradient.packed",
+                "a tensor has both values and packed; set one of them");
+
+  gradient_.clear_values();
+  EXPECT_EQ(Parse(message_), absl::OkStatus());
+
+  gradient_.set_packed("12345");
+  ExpectRefused(Reason::kBadShape, "tables[1].gradient.packed",
+                "packed has 5 bytes; an element of ELEMENT_TYPE_BFLOAT16 takes "
+                "2");
+
+  gradient_.set_dtype(v1::ELEMENT_TYPE_FLOAT16);
+  gradient_.set_packed("123456");
+  gradient_.mutable_shape()->add_dims(1);
+  gradient_.mutable_shape()->add_dims(2);
+  ExpectRefused(Reason::kBadShape, "tables[1].gradient.shape",
+                "a shape of (1, 2) has 2 floats, but 3 came");
 }
 
 TEST_F(GradientRefusalTest, APushIsNamedWholeOrNotAtAll) {
@@ -300,20 +332,17 @@ TEST(StreamRefusalTest, ARefusedRequestKeepsItsNumber) {
   v1::LookupStreamRequest message;
   message.set_request_id(77);
   message.mutable_request()->set_max_response_bytes(-1);
-  const Pieces canonical(message.SerializeAsString());
-  message.mutable_request()->add_tables()->set_output_dtype(
-      v1::ELEMENT_TYPE_FLOAT16);
-  const Pieces unusual(message.SerializeAsString());
+  const std::string canonical = message.SerializeAsString();
+  // The number once more, at the end: for the generated code.
+  const std::string unusual = canonical + "\x08\x4d";
 
-  const auto bad_value = LookupStreamRequest::Parse(canonical);
-  const auto not_built = LookupStreamRequest::Parse(unusual);
+  for (const std::string& bytes : {canonical, unusual}) {
+    const auto parsed = LookupStreamRequest::Parse(Pieces(bytes));
 
-  EXPECT_EQ(bad_value.request_id, 77);
-  EXPECT_EQ(ReasonOf(bad_value.request.status()), Reason::kBadValue);
-  EXPECT_EQ(FieldOf(bad_value.request.status()), "max_response_bytes");
-  EXPECT_EQ(not_built.request_id, 77);
-  EXPECT_EQ(ReasonOf(not_built.request.status()), Reason::kNotBuilt);
-  EXPECT_EQ(FieldOf(not_built.request.status()), "tables[0].output_dtype");
+    EXPECT_EQ(parsed.request_id, 77);
+    EXPECT_EQ(ReasonOf(parsed.request.status()), Reason::kBadValue);
+    EXPECT_EQ(FieldOf(parsed.request.status()), "max_response_bytes");
+  }
 }
 
 // The number that a malformed message on a stream is refused under.
@@ -378,11 +407,12 @@ TEST_F(BadReplyTest, AShapeAgreesWithItsFloats) {
                 "a shape of (3,) has 3 floats, but 1 came");
 }
 
-TEST_F(BadReplyTest, RowsAreFloat32) {
-  table_.mutable_embeddings()->set_dtype(v1::ELEMENT_TYPE_FLOAT16);
+TEST_F(BadReplyTest, RowsAreOfATypeThatThereIs) {
+  table_.mutable_embeddings()->set_dtype(static_cast<v1::ElementType>(9));
   ExpectRefused("tables[0].embeddings.dtype",
-                "this version has no ELEMENT_TYPE_FLOAT16, only "
-                "ELEMENT_TYPE_FLOAT32");
+                "this version has no element type 9; it has "
+                "ELEMENT_TYPE_FLOAT32, ELEMENT_TYPE_FLOAT16 and "
+                "ELEMENT_TYPE_BFLOAT16");
 }
 
 TEST_F(BadReplyTest, GarbageIsNoReply) {

@@ -100,10 +100,24 @@ void ExpectTableAndIds(const Parsed& parsed, const Message& message) {
             std::vector<int64_t>(ids.ids().begin(), ids.ids().end()));
 }
 
-void ExpectTensor(const Shape& shape, const ByteRange& values,
-                  const v1::Tensor& message) {
+int NumberOf(ElementType type) { return static_cast<int>(type); }
+
+// As it is read: unspecified is FLOAT32.
+int NumberOf(v1::ElementType type) {
+  return type == v1::ELEMENT_TYPE_UNSPECIFIED ? v1::ELEMENT_TYPE_FLOAT32 : type;
+}
+
+void ExpectTensor(ElementType type, const Shape& shape,
+                  const ByteRange& elements, const v1::Tensor& message) {
+  EXPECT_EQ(NumberOf(type), NumberOf(message.dtype()));
+  if (IsHalf(type)) {
+    EXPECT_EQ(DimsOf(shape),
+              DimsOf(message, static_cast<int>(message.packed().size() / 2)));
+    EXPECT_EQ(ToString(elements), message.packed());
+    return;
+  }
   EXPECT_EQ(DimsOf(shape), DimsOf(message, message.values_size()));
-  EXPECT_EQ(ElementsOf<uint32_t>(values), BitsOf(message.values()));
+  EXPECT_EQ(ElementsOf<uint32_t>(elements), BitsOf(message.values()));
 }
 
 template <typename Parsed, typename Message>
@@ -136,6 +150,10 @@ void ExpectSays(const LookupRequest& parsed, const v1::LookupRequest& message) {
   ExpectPosition(parsed.min_position, message.has_min_position(),
                  message.min_position());
   ExpectTablesAndIds(parsed, message);
+  for (int i = 0; i < message.tables_size(); ++i) {
+    EXPECT_EQ(NumberOf(parsed.tables.at(static_cast<size_t>(i)).output_dtype),
+              NumberOf(message.tables(i).output_dtype()));
+  }
   EXPECT_EQ(parsed.max_response_bytes,
             message.has_max_response_bytes()
                 ? std::optional(message.max_response_bytes())
@@ -166,7 +184,8 @@ void ExpectSays(const ApplyGradientRequest& parsed,
     EXPECT_EQ(table.return_weight_gradients,
               expected.return_weight_gradients());
     EXPECT_EQ(table.duplicates_summed, expected.duplicates_summed());
-    ExpectTensor(table.gradient_shape, table.gradient, expected.gradient());
+    ExpectTensor(table.gradient_dtype, table.gradient_shape, table.gradient,
+                 expected.gradient());
   }
 }
 
@@ -177,7 +196,8 @@ void ExpectSays(const LookupResponse& parsed,
   for (int i = 0; i < message.tables_size(); ++i) {
     const TableRows& table = parsed.tables[static_cast<size_t>(i)];
     EXPECT_EQ(BytesOf(table.table_uid), message.tables(i).table_uid());
-    ExpectTensor(table.shape, table.values, message.tables(i).embeddings());
+    ExpectTensor(table.dtype, table.shape, table.values,
+                 message.tables(i).embeddings());
     const auto& winners = message.tables(i).winners();
     EXPECT_EQ(ElementsOf<int32_t>(table.winners),
               std::vector<int32_t>(winners.begin(), winners.end()));
