@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "client/bags.h"
 #include "client/core.h"
+#include "client/halves.h"
 #include "client/lookup.h"
 #include "client/push.h"
 #include "client/push_operation.h"
@@ -61,6 +62,7 @@ const v1::GetServerInfoResponse& Client::server_info() const {
 
 absl::Status Client::Lookup(std::span<const LookupItem> items,
                             LookupOptions lookup) {
+  QUIRE_RETURN_IF_ERROR(CheckWireTypes(items, server_info()));
   QUIRE_ASSIGN_OR_RETURN(std::vector<int64_t> dims,
                          LookupOperation::DimsOf(items));
   QueuePool::Lease lease = core().queues().Take();
@@ -128,6 +130,9 @@ void Client::LookupAsync(std::span<const LookupItem> items,
                          LookupOptions lookup,
                          std::function<void(absl::Status)> done) {
   absl::StatusOr<std::vector<int64_t>> dims = LookupOperation::DimsOf(items);
+  if (absl::Status types = CheckWireTypes(items, server_info()); !types.ok()) {
+    dims = std::move(types);
+  }
   if (!dims.ok()) {
     core().background().Post(
         [done = std::move(done), status = dims.status()] { done(status); });
@@ -148,9 +153,8 @@ void Client::LookupAsync(std::span<const LookupItem> items,
 absl::StatusOr<Pushed> Client::ApplyGradient(
     std::span<const GradientItem> items, PushOptions push) {
   Core& core = this->core();
-  QUIRE_ASSIGN_OR_RETURN(
-      grpc::ByteBuffer request,
-      EncodePush(items, push.min_durability, server_info().limits()));
+  QUIRE_ASSIGN_OR_RETURN(grpc::ByteBuffer request,
+                         EncodePush(items, push, server_info()));
   QueuePool::Lease lease = core.queues().Take();
   std::optional<absl::StatusOr<Pushed>> result;
   PushOperation::Start(
@@ -168,7 +172,7 @@ void Client::ApplyGradientAsync(
     std::function<void(absl::StatusOr<Pushed>)> done) {
   Core& core = this->core();
   absl::StatusOr<grpc::ByteBuffer> request =
-      EncodePush(items, push.min_durability, server_info().limits());
+      EncodePush(items, push, server_info());
   if (!request.ok()) {
     core.background().Post(
         [done = std::move(done), status = request.status()] { done(status); });

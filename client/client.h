@@ -61,6 +61,7 @@
 #include "quire/v1/embedding.pb.h"
 #include "quire/v1/table.pb.h"
 #include "tensor/bags.h"
+#include "tensor/element_type.h"
 #include "tensor/shape.h"
 
 namespace quire {
@@ -131,6 +132,13 @@ struct LookupItem {
   // Of MAX bags, what a push of their gradient wants: [bags, dim], written in
   // place. Empty: not wanted.
   std::span<int32_t> winners = {};
+  // In which rows travel; they are float32 in `out` all the same. FLOAT16 and
+  // BFLOAT16: half the bytes, rounded by the server to the nearest, ties to
+  // even. NOT_BUILT if the server's features do not have "half".
+  ElementType wire_dtype = ElementType::kFloat32;
+  // Without bags: of equal ids only the first travels, and its row is copied to
+  // the others.
+  bool unique_ids = false;
 };
 
 // Gradients for rows of one table.
@@ -149,6 +157,18 @@ struct GradientItem {
   std::optional<double> gradient_scale = std::nullopt;
   // Of SUM bags with weights: PushedTable::weight_gradients are wanted.
   bool return_weight_gradients = false;
+  // In which the gradient travels. FLOAT16 and BFLOAT16: rounded here, after
+  // duplicates are summed, to the nearest, ties to even; the server computes in
+  // float32, also gradient_scale. A finite number that becomes infinite is
+  // NON_FINITE whatever the table's policy, and nothing is sent: FLOAT16 ends
+  // at 65504. NOT_BUILT as in a lookup.
+  ElementType wire_dtype = ElementType::kFloat32;
+  // Without bags: the gradients of equal ids are summed here, in their order.
+  // The rows become the same, bit by bit, unless the sums are rounded or
+  // another item has ids of the table too (sums of sums); padding_dropped
+  // counts one. BAD_VALUE from a table to which it matters how
+  // often an id occurs: scale_grad_by_freq, SKIP_ROW.
+  bool unique_ids = false;
 };
 
 // What a push did to one table.
@@ -225,9 +245,8 @@ class Client {
                    std::function<void(absl::Status)> done);
 
   // Pushes one step. Never split: one request, all tables or none. A push over
-  // the server's limit has the duplicate ids of items without bags summed, in
-  // request order, and is then sent if it fits; a table to which it matters how
-  // often an id occurs (scale_grad_by_freq, SKIP_ROW) refuses that.
+  // the server's limit is made as if its items had unique_ids, and is then sent
+  // if it fits.
   //
   // With sessions, at most 512 pushes are under way, counted from the oldest
   // one without an outcome; those after them wait for their turn.

@@ -215,6 +215,41 @@ QUIRE_API quire_error* quire_lookup_after_async(
     const quire_position* min_position, int64_t timeout_ms,
     quire_future** future);
 
+// In which type numbers travel, by the numbers of quire.v1.ElementType. Here
+// they are float32 all the same. The two of 2 bytes are rounded to the nearest,
+// ties to even; NOT_BUILT if the server's features do not have "half".
+enum {
+  QUIRE_TYPE_FLOAT32 = 1,
+  QUIRE_TYPE_FLOAT16 = 2,   // IEEE 754 binary16: up to 65504
+  QUIRE_TYPE_BFLOAT16 = 3,  // the upper half of a float32
+};
+
+// How a lookup is made. Zeros but for struct_size: as quire_lookup makes it.
+typedef struct quire_lookup_options {
+  // sizeof(quire_lookup_options): versions to come add fields at the end.
+  size_t struct_size;
+  // [item_count], QUIRE_TYPE_…: of the rows of each item; NULL: float32.
+  const int32_t* wire_types;
+  // [item_count]: where not 0, of equal ids only the first travels, and its row
+  // is copied to the others; items with bags stay as they are. NULL: all 0.
+  const int32_t* unique_ids;
+  // As for quire_lookup_after.
+  const quire_position* min_position;
+} quire_lookup_options;
+
+// quire_lookup_after and quire_lookup_after_async, with options. They may be
+// NULL, and be reused at once.
+QUIRE_API quire_error* quire_lookup_with(quire_client* client,
+                                         const quire_lookup_item* items,
+                                         int64_t item_count,
+                                         const quire_lookup_options* options,
+                                         int64_t timeout_ms,
+                                         quire_position* position);
+QUIRE_API quire_error* quire_lookup_with_async(
+    quire_client* client, const quire_lookup_item* items, int64_t item_count,
+    const quire_lookup_options* options, int64_t timeout_ms,
+    quire_future** future);
+
 // Gradients for rows of one table. A table that is named twice in a push is one
 // table: its gradients are summed in the order of the items.
 typedef struct quire_gradient_item {
@@ -293,6 +328,36 @@ QUIRE_API quire_error* quire_apply_gradient(
 QUIRE_API quire_error* quire_apply_gradient_async(
     quire_client* client, const quire_gradient_item* items, int64_t item_count,
     int32_t min_durability, int64_t timeout_ms, quire_future** future);
+
+// How a push is made. Zeros but for struct_size: as quire_apply_gradient makes
+// it.
+typedef struct quire_push_options {
+  // sizeof(quire_push_options): versions to come add fields at the end.
+  size_t struct_size;
+  // [item_count], QUIRE_TYPE_…: of the gradient of each item; NULL: float32. A
+  // finite number that becomes infinite when it is rounded: NON_FINITE,
+  // whatever the table's policy, and nothing is sent.
+  const int32_t* wire_types;
+  // [item_count]: where not 0, the gradients of equal ids are summed before
+  // they travel, in their order; items with bags stay as they are. The rows
+  // become the same, but for the last bit if several items name the table. One
+  // with scale_grad_by_freq, or that skips rows, refuses it (BAD_VALUE). NULL:
+  // all 0.
+  const int32_t* unique_ids;
+  // As for quire_apply_gradient.
+  int32_t min_durability;
+} quire_push_options;
+
+// quire_apply_gradient and quire_apply_gradient_async, with options. They may
+// be NULL, and be reused at once.
+QUIRE_API quire_error* quire_apply_gradient_with(
+    quire_client* client, const quire_gradient_item* items, int64_t item_count,
+    const quire_push_options* options, int64_t timeout_ms, quire_pushed* pushed,
+    quire_pushed_table* tables);
+QUIRE_API quire_error* quire_apply_gradient_with_async(
+    quire_client* client, const quire_gradient_item* items, int64_t item_count,
+    const quire_push_options* options, int64_t timeout_ms,
+    quire_future** future);
 
 // --- Futures ---
 

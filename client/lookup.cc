@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "client/bags.h"
+#include "client/halves.h"
 #include "client/message.h"
 #include "client/part_error.h"
 #include "wire/encode.h"
@@ -39,10 +40,11 @@ std::vector<Part> SplitIntoParts(std::span<const LookupItem> items,
   std::vector<SplitItem> split(items.size());
   for (size_t i = 0; i < items.size(); ++i) {
     const LookupItem& item = items[i];
-    const auto row_bytes = dims[i] * static_cast<int64_t>(sizeof(float));
+    const size_t element_bytes = ElementBytes(item.wire_dtype) +
+                                 (item.winners.empty() ? 0 : sizeof(int32_t));
     split[i] = {
         .row_count = RowCount(item),
-        .row_bytes = item.winners.empty() ? row_bytes : 2 * row_bytes,
+        .row_bytes = dims[i] * static_cast<int64_t>(element_bytes),
         .offsets = item.bags ? item.bags->offsets : std::span<const int64_t>()};
   }
   return SplitLookup(
@@ -50,6 +52,30 @@ std::vector<Part> SplitIntoParts(std::span<const LookupItem> items,
               .ids = limits.ids_per_request(),
               .items = limits.tables_per_request(),
               .item_bytes = kItemReplyBytes});
+}
+
+// Of the items that have equal ids, and are to have each once.
+std::vector<std::optional<UniqueIds>> UniqueIdsOf(
+    std::span<const LookupItem> items) {
+  std::vector<std::optional<UniqueIds>> unique(items.size());
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (items[i].unique_ids && !items[i].bags &&
+        !unique[i].emplace(items[i].ids).has_duplicates()) {
+      unique[i].reset();
+    }
+  }
+  return unique;
+}
+
+std::vector<LookupItem> WithIdsOf(
+    std::span<const std::optional<UniqueIds>> unique,
+    std::vector<LookupItem> items) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (unique[i]) {
+      items[i].ids = unique[i]->ids;
+    }
+  }
+  return items;
 }
 
 // The bags of a part, by themselves; `offsets` are kept there.
@@ -160,7 +186,8 @@ LookupOperation::LookupOperation(Connection& connection,
                                  const LookupOptions& options, Done done)
     : connection_(connection),
       queue_(queue),
-      items_(std::move(items)),
+      unique_(UniqueIdsOf(items)),
+      items_(WithIdsOf(unique_, std::move(items))),
       dims_(std::move(dims)),
       options_(options),
       site_(LookupSite(connection, *options.deadline)),
@@ -218,7 +245,8 @@ grpc::ByteBuffer LookupOperation::EncodePart(const Part& part) const {
     entries.push_back({.table_name = item.table,
                        .table_uid = item.uid,
                        .ids = IdsOf(range, item.ids),
-                       .return_winners = !item.winners.empty()});
+                       .return_winners = !item.winners.empty(),
+                       .output_dtype = item.wire_dtype});
     if (item.bags) {
       entries.back().bags = BagsOf(range, *item.bags, offsets[i]);
     }
@@ -246,6 +274,9 @@ std::optional<absl::Status> LookupOperation::Finish(
   }
   if (in_flight_ > 0) {
     return std::nullopt;
+  }
+  if (error_.ok()) {
+    CopyToDuplicates();
   }
   if (options_.position != nullptr) {
     options_.position->reset();
@@ -305,23 +336,62 @@ absl::Status LookupOperation::JoinRange(const ItemRange& range,
         fmt::format("tables[{}].table", range.item_index));
   }
   uid = rows.table_uid;
-  if (!item.winners.empty()) {
-    if (rows.winners.size() != rows.values.size()) {
-      return ReplyOfWrongSize("winners", rows.winners.size() / sizeof(int32_t),
-                              rows.values.size() / sizeof(float));
-    }
-    rows.winners.CopyTo(
-        reinterpret_cast<std::byte*>(RowsOf(range, item.winners, dim).data()));
+  if (rows.dtype != item.wire_dtype) {
+    return Error(Reason::kBug,
+                 fmt::format("the server answered a lookup with {}; {} was "
+                             "asked for",
+                             ElementTypeName(rows.dtype),
+                             ElementTypeName(item.wire_dtype)));
   }
-  rows.values.CopyTo(
-      reinterpret_cast<std::byte*>(RowsOf(range, item.out, dim).data()));
+  if (!item.winners.empty()) {
+    const auto winners = RowsOf(range, item.winners, dim);
+    if (rows.winners.size() != winners.size_bytes()) {
+      return ReplyOfWrongSize("winners", rows.winners.size() / sizeof(int32_t),
+                              winners.size());
+    }
+    rows.winners.CopyTo(reinterpret_cast<std::byte*>(winners.data()));
+  }
+  PlaceRows(range, rows);
   return absl::OkStatus();
 }
 
+void LookupOperation::PlaceRows(const ItemRange& range,
+                                const wire::TableRows& rows) const {
+  const LookupItem& item = items_[range.item_index];
+  const int64_t dim = dims_[range.item_index];
+  const std::optional<UniqueIds>& unique = unique_[range.item_index];
+  if (!unique) {
+    return Widen(rows.dtype, rows.values, RowsOf(range, item.out, dim).data());
+  }
+  const size_t row_bytes = static_cast<size_t>(dim) * ElementBytes(rows.dtype);
+  std::vector<std::byte> cut(row_bytes);
+  ByteRange::Reader reader(rows.values);
+  for (const size_t place : IdsOf(range, std::span(unique->first))) {
+    const Bytes row(reader.Next(row_bytes, cut.data()), row_bytes);
+    Widen(rows.dtype, ByteRange(row),
+          item.out.data() + place * static_cast<size_t>(dim));
+  }
+}
+
+void LookupOperation::CopyToDuplicates() const {
+  for (size_t i = 0; i < items_.size(); ++i) {
+    if (!unique_[i]) {
+      continue;
+    }
+    const auto dim = static_cast<size_t>(dims_[i]);
+    float* const rows = items_[i].out.data();
+    for (size_t place = 0; place < unique_[i]->index.size(); ++place) {
+      const size_t first = unique_[i]->first[unique_[i]->index[place]];
+      if (first != place) {
+        std::copy_n(rows + first * dim, dim, rows + place * dim);
+      }
+    }
+  }
+}
+
 void LookupOperation::Fail(size_t part_index, const absl::Status& error) {
-  const Part& part = parts_[part_index];
-  error_ = ExplainReplyTooLarge(parts_.size() > 1 ? InWholeLookup(error, part)
-                                                  : error);
+  error_ = ExplainReplyTooLarge(
+      InWholeLookup(error, parts_[part_index], parts_.size() > 1, unique_));
   end_part_ = part_index;
   for (size_t i = part_index + 1; i < next_part_; ++i) {
     if (calls_[i] != nullptr) {

@@ -20,6 +20,7 @@
 #include "client/call.h"
 #include "client/client.h"
 #include "client/connection.h"
+#include "client/unique.h"
 #include "routing/split.h"
 #include "wire/lookup_response.h"
 
@@ -73,12 +74,19 @@ class LookupOperation : public std::enable_shared_from_this<LookupOperation> {
       QUIRE_REQUIRES(mutex_);
   absl::Status JoinRange(const ItemRange& range, const wire::TableRows& rows)
       QUIRE_REQUIRES(mutex_);
+  // To where they belong.
+  void PlaceRows(const ItemRange& range, const wire::TableRows& rows) const;
+  // From the first of equal ids to the others, when all rows are there.
+  void CopyToDuplicates() const;
   void Fail(size_t part_index, const absl::Status& error)
       QUIRE_REQUIRES(mutex_);
 
   // Constant after construction.
   Connection& connection_;
   grpc::CompletionQueue& queue_;
+  // Of items whose equal ids are looked up once.
+  const std::vector<std::optional<UniqueIds>> unique_;
+  // As they travel: with ids of `unique_`.
   const std::vector<LookupItem> items_;
   const std::vector<int64_t> dims_;
   const LookupOptions options_;

@@ -32,7 +32,9 @@ std::optional<int64_t> TakeIndex(std::string_view name,
 
 }  // namespace
 
-absl::Status InWholeLookup(const absl::Status& error, const Part& part) {
+absl::Status InWholeLookup(const absl::Status& error, const Part& part,
+                           bool is_cut,
+                           std::span<const std::optional<UniqueIds>> unique) {
   const std::string field = FieldOf(error);
   std::string_view rest = field;
   const std::optional<int64_t> table = TakeIndex("tables[", rest);
@@ -41,9 +43,20 @@ absl::Status InWholeLookup(const absl::Status& error, const Part& part) {
     return error;
   }
   const ItemRange& range = part.ranges[static_cast<size_t>(*table)];
+  const std::optional<UniqueIds>& sent = unique[range.item_index];
+  if (!is_cut && !sent) {
+    return error;
+  }
   std::string whole_field = fmt::format("tables[{}]", range.item_index);
   if (const auto id = TakeIndex(".ids.ids[", rest)) {
-    whole_field += fmt::format(".ids.ids[{}]", range.id_begin + *id);
+    const int64_t in_item = range.id_begin + *id;
+    const bool is_one_of_them =
+        sent && in_item >= 0 && in_item < std::ssize(sent->first);
+    whole_field += fmt::format(
+        ".ids.ids[{}]",
+        is_one_of_them
+            ? static_cast<int64_t>(sent->first[static_cast<size_t>(in_item)])
+            : in_item);
   }
   whole_field += rest;
   std::string message(error.message());
@@ -51,6 +64,9 @@ absl::Status InWholeLookup(const absl::Status& error, const Part& part) {
     message += fmt::format(
         " (The lookup went out in parts: positions count from id {}.)",
         range.id_begin);
+  }
+  if (sent) {
+    message += " (Equal ids went out once: positions do not count the others.)";
   }
   absl::Status whole = Error(*reason, message, whole_field);
   const std::optional<int64_t> retry_after_ms = RetryAfterMsOf(error);

@@ -3,16 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <deque>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "base/limits.h"
 #include "base/status.h"
 #include "client/bags.h"
+#include "client/halves.h"
 #include "client/message.h"
 #include "client/uid.h"
+#include "client/unique.h"
 #include "wire/encode.h"
 
 namespace quire {
@@ -57,7 +61,8 @@ absl::StatusOr<wire::GradientEntry> EntryOf(const GradientItem& item,
       .ids = item.ids,
       .bags = item.bags,
       .gradient_shape = shape,
-      .gradient = item.gradient};
+      .gradient = item.gradient,
+      .gradient_dtype = item.wire_dtype};
 }
 
 // No protobuf message and no dim is larger, whatever a server takes.
@@ -71,8 +76,47 @@ int64_t PushIdsMax(const v1::ServerLimits& limits) {
   return std::min<int64_t>(limits.ids_per_request(), kMessageMax);
 }
 
+absl::Status DoesNotFitItsType(const wire::GradientEntry& entry, size_t index,
+                               size_t position) {
+  const auto dim = static_cast<size_t>(entry.gradient_shape.dim(1));
+  const size_t row = position / dim;
+  const std::string whose =
+      entry.bags ? fmt::format("bag {}", row)
+                 : fmt::format("id {} (row {})", entry.ids[row], row);
+  return Error(
+      Reason::kNonFinite,
+      fmt::format("table '{}': the gradient for {}, column {} is {}{}, and {} "
+                  "ends at {}; nothing was sent. Send it as another type, or "
+                  "scale it down",
+                  entry.table_name, whose, position % dim,
+                  entry.gradient[position],
+                  entry.duplicates_summed ? ", duplicates summed" : "",
+                  ElementTypeName(entry.gradient_dtype),
+                  LargestOf(entry.gradient_dtype)),
+      fmt::format("items[{}].gradient", index));
+}
+
+absl::StatusOr<grpc::ByteBuffer> Encode(
+    std::span<const wire::GradientEntry> entries,
+    const wire::MessageLayout& layout) {
+  const MessageMemory memory(layout);
+  wire::Encode(entries, layout, memory.data);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const wire::GradientEntry& entry = entries[i];
+    if (!IsHalf(entry.gradient_dtype)) {
+      continue;
+    }
+    if (const auto too_large =
+            Round(entry.gradient_dtype, entry.gradient,
+                  memory.data + layout.payload_offset(4 * i + 3))) {
+      return DoesNotFitItsType(entry, i, *too_large);
+    }
+  }
+  return memory.buffer;
+}
+
 // The request, or nullopt if it is over a limit.
-std::optional<grpc::ByteBuffer> EncodeIfItFits(
+absl::StatusOr<std::optional<grpc::ByteBuffer>> EncodeIfItFits(
     std::span<const wire::GradientEntry> entries, v1::Durability min_durability,
     const v1::ServerLimits& limits) {
   if (IdCount(entries) > PushIdsMax(limits)) {
@@ -83,7 +127,30 @@ std::optional<grpc::ByteBuffer> EncodeIfItFits(
   if (layout.size() > PushBytesMax(limits) - wire::kPushIdBytesMax) {
     return std::nullopt;
   }
-  return EncodeMessage(entries, layout);
+  return Encode(entries, layout);
+}
+
+// Sums the duplicates of an entry that can be summed here, and is not yet; the
+// sums are kept there, and the entry views them.
+void SumEntry(wire::GradientEntry& entry, std::deque<SummedGradient>& sums) {
+  if (entry.bags || entry.duplicates_summed) {
+    return;  // in bags each occurrence has a scale of its own
+  }
+  // A scale is for each occurrence too. Of a sum that is to be rounded it is
+  // the server's: a gradient may have been scaled up so that it can be.
+  std::optional<float> scale;
+  if (entry.gradient_scale && std::isfinite(*entry.gradient_scale) &&
+      !IsHalf(entry.gradient_dtype)) {
+    scale = static_cast<float>(*entry.gradient_scale);
+    entry.gradient_scale.reset();
+  }
+  const int64_t dim = entry.gradient_shape.dim(1);
+  const SummedGradient& summed =
+      sums.emplace_back(SumDuplicates(entry.ids, entry.gradient, dim, scale));
+  entry.ids = summed.ids;
+  entry.gradient = summed.gradient;
+  entry.gradient_shape = Shape{std::ssize(entry.ids), dim};
+  entry.duplicates_summed = true;
 }
 
 absl::Status TooLarge(std::span<const wire::GradientEntry> summed,
@@ -105,54 +172,57 @@ absl::Status TooLarge(std::span<const wire::GradientEntry> summed,
 }  // namespace
 
 SummedGradient SumDuplicates(std::span<const int64_t> ids,
-                             std::span<const float> gradient, int64_t dim) {
+                             std::span<const float> gradient, int64_t dim,
+                             std::optional<float> scale) {
   const auto width = static_cast<size_t>(dim);
+  UniqueIds unique(ids);
   SummedGradient summed;
-  absl::flat_hash_map<int64_t, size_t> row_of_id;
+  summed.gradient.reserve(unique.ids.size() * width);
+  // The server adds to zeros: -0 becomes 0 wherever something is computed.
+  const auto scaled = [scale](float x) {
+    return scale ? x * *scale + 0.0f : x;
+  };
   for (size_t i = 0; i < ids.size(); ++i) {
-    const float* const row = gradient.data() + i * width;
-    const auto [entry, is_new] =
-        row_of_id.try_emplace(ids[i], summed.ids.size());
-    if (is_new) {
-      summed.ids.push_back(ids[i]);
-      summed.gradient.insert(summed.gradient.end(), row, row + width);
+    const auto row = gradient.subspan(i * width, width);
+    const size_t index = unique.index[i];
+    if (unique.first[index] == i) {
+      std::ranges::transform(row, std::back_inserter(summed.gradient), scaled);
       continue;
     }
-    float* const sum = summed.gradient.data() + entry->second * width;
-    std::transform(
-        row, row + width, sum, sum,
-        [](float added, float sum_so_far) { return sum_so_far + added; });
+    float* const sum = summed.gradient.data() + index * width;
+    std::transform(row.begin(), row.end(), sum, sum,
+                   [scaled](float added, float sum_so_far) {
+                     return (sum_so_far + 0.0f) + scaled(added);
+                   });
   }
+  summed.ids = std::move(unique.ids);
   return summed;
 }
 
-absl::StatusOr<grpc::ByteBuffer> EncodePush(std::span<const GradientItem> items,
-                                            v1::Durability min_durability,
-                                            const v1::ServerLimits& limits) {
+absl::StatusOr<grpc::ByteBuffer> EncodePush(
+    std::span<const GradientItem> items, const PushOptions& push,
+    const v1::GetServerInfoResponse& server) {
+  QUIRE_RETURN_IF_ERROR(CheckWireTypes(items, server));
+  const v1::ServerLimits& limits = server.limits();
   std::vector<wire::GradientEntry> entries;
   entries.reserve(items.size());
   for (size_t i = 0; i < items.size(); ++i) {
     QUIRE_ASSIGN_OR_RETURN(wire::GradientEntry entry, EntryOf(items[i], i));
     entries.push_back(entry);
   }
-  if (auto message = EncodeIfItFits(entries, min_durability, limits)) {
-    return *std::move(message);
-  }
-  std::vector<SummedGradient> sums;
-  sums.reserve(entries.size());
-  for (wire::GradientEntry& entry : entries) {
-    if (entry.bags || entry.gradient_scale) {
-      continue;  // each occurrence has a scale of its own, or is rounded
+  std::deque<SummedGradient> sums;
+  for (const bool sum_all : {false, true}) {
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (sum_all || items[i].unique_ids) {
+        SumEntry(entries[i], sums);
+      }
     }
-    const int64_t dim = entry.gradient_shape.dim(1);
-    sums.push_back(SumDuplicates(entry.ids, entry.gradient, dim));
-    entry.ids = sums.back().ids;
-    entry.gradient = sums.back().gradient;
-    entry.gradient_shape = Shape{std::ssize(entry.ids), dim};
-    entry.duplicates_summed = true;
-  }
-  if (auto message = EncodeIfItFits(entries, min_durability, limits)) {
-    return *std::move(message);
+    QUIRE_ASSIGN_OR_RETURN(
+        std::optional<grpc::ByteBuffer> message,
+        EncodeIfItFits(entries, push.min_durability, limits));
+    if (message) {
+      return *std::move(message);
+    }
   }
   return TooLarge(entries, limits);
 }

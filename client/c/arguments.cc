@@ -68,6 +68,24 @@ absl::StatusOr<std::optional<Bags>> BagsOf(const quire_bags* bags,
                                      : static_cast<size_t>(winner_count)}};
 }
 
+absl::StatusOr<ElementType> WireType(const int32_t* types, size_t index) {
+  if (types == nullptr) {
+    return ElementType::kFloat32;
+  }
+  if (types[index] < QUIRE_TYPE_FLOAT32 || types[index] > QUIRE_TYPE_BFLOAT16) {
+    return Error(Reason::kBadValue,
+                 fmt::format("the wire type is {}; it is one of QUIRE_TYPE_…, "
+                             "1 to 3",
+                             types[index]),
+                 fmt::format("options.wire_types[{}]", index));
+  }
+  return static_cast<ElementType>(types[index]);
+}
+
+bool IsSet(const int32_t* flags, size_t index) {
+  return flags != nullptr && flags[index] != 0;
+}
+
 template <typename T>
 std::optional<T> Optional(const T* value) {
   return value == nullptr ? std::nullopt : std::optional<T>(*value);
@@ -82,7 +100,8 @@ std::optional<absl::Time> DeadlineIn(int64_t timeout_ms) {
 }
 
 absl::StatusOr<std::vector<LookupItem>> LookupItems(
-    const quire_lookup_item* items, int64_t item_count) {
+    const quire_lookup_item* items, int64_t item_count,
+    const quire_lookup_options& options) {
   QUIRE_ASSIGN_OR_RETURN(const std::span<const quire_lookup_item> given,
                          SpanOf(items, item_count, "items"));
   std::vector<LookupItem> result;
@@ -98,19 +117,24 @@ absl::StatusOr<std::vector<LookupItem>> LookupItems(
     QUIRE_ASSIGN_OR_RETURN(
         const std::optional<Bags> bags,
         BagsOf(item.bags, item.id_count, item.out_count, field + "bags"));
+    QUIRE_ASSIGN_OR_RETURN(const ElementType wire_dtype,
+                           WireType(options.wire_types, i));
     result.push_back(
         {.table = item.table,
          .uid = UidOf(item.uid),
          .ids = ids,
          .out = out,
          .bags = bags,
-         .winners = {item.winners, item.winners == nullptr ? 0 : out.size()}});
+         .winners = {item.winners, item.winners == nullptr ? 0 : out.size()},
+         .wire_dtype = wire_dtype,
+         .unique_ids = IsSet(options.unique_ids, i)});
   }
   return result;
 }
 
 absl::StatusOr<std::vector<GradientItem>> GradientItems(
-    const quire_gradient_item* items, int64_t item_count) {
+    const quire_gradient_item* items, int64_t item_count,
+    const quire_push_options& options) {
   QUIRE_ASSIGN_OR_RETURN(const std::span<const quire_gradient_item> given,
                          SpanOf(items, item_count, "items"));
   std::vector<GradientItem> result;
@@ -127,6 +151,8 @@ absl::StatusOr<std::vector<GradientItem>> GradientItems(
     QUIRE_ASSIGN_OR_RETURN(
         const std::optional<Bags> bags,
         BagsOf(item.bags, item.id_count, item.gradient_count, field + "bags"));
+    QUIRE_ASSIGN_OR_RETURN(const ElementType wire_dtype,
+                           WireType(options.wire_types, i));
     result.push_back(
         {.table = item.table,
          .uid = UidOf(item.uid),
@@ -135,7 +161,9 @@ absl::StatusOr<std::vector<GradientItem>> GradientItems(
          .learning_rate = Optional(item.learning_rate),
          .bags = bags,
          .gradient_scale = Optional(item.gradient_scale),
-         .return_weight_gradients = item.weight_gradients != nullptr});
+         .return_weight_gradients = item.weight_gradients != nullptr,
+         .wire_dtype = wire_dtype,
+         .unique_ids = IsSet(options.unique_ids, i)});
   }
   return result;
 }

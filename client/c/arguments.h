@@ -4,7 +4,9 @@
 
 #include <google/protobuf/message.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -34,11 +36,30 @@ absl::StatusOr<std::span<T>> SpanOf(T* data, int64_t count,
   return std::span<T>(data, static_cast<size_t>(count));
 }
 
+// What is left out by a caller of an earlier version, or altogether, is zeros.
+// INVALID_ARGUMENT if struct_size is less than its own field.
+template <typename Options>
+absl::StatusOr<Options> OptionsOf(const Options* given) {
+  Options options = {};
+  if (given != nullptr) {
+    if (given->struct_size < sizeof(given->struct_size)) {
+      return BadArgument("options.struct_size",
+                         "struct_size is too small: set it to the struct's "
+                         "size");
+    }
+    std::memcpy(&options, given, std::min(given->struct_size, sizeof(Options)));
+  }
+  return options;
+}
+
 // Views of what the items point to.
+//   options  arrays of [item_count], or NULL
 absl::StatusOr<std::vector<LookupItem>> LookupItems(
-    const quire_lookup_item* items, int64_t item_count);
+    const quire_lookup_item* items, int64_t item_count,
+    const quire_lookup_options& options);
 absl::StatusOr<std::vector<GradientItem>> GradientItems(
-    const quire_gradient_item* items, int64_t item_count);
+    const quire_gradient_item* items, int64_t item_count,
+    const quire_push_options& options);
 
 // Copies; `count` of them are needed.
 absl::StatusOr<Labels> LabelsOf(const quire_labels* labels, int64_t count);

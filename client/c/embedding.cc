@@ -24,27 +24,69 @@ using quire::c::Ending;
 using quire::c::Guard;
 using quire::c::SpanOf;
 
-absl::StatusOr<quire::PushOptions> PushOptionsOf(int32_t min_durability,
-                                                 int64_t timeout_ms) {
-  if (!quire::v1::Durability_IsValid(min_durability)) {
+// A lookup, as the client takes it.
+struct LookupCall {
+  std::vector<quire::LookupItem> items;
+  quire::LookupOptions options;
+};
+
+absl::StatusOr<LookupCall> LookupCallOf(const quire_lookup_item* items,
+                                        int64_t item_count,
+                                        const quire_lookup_options* given,
+                                        int64_t timeout_ms) {
+  QUIRE_ASSIGN_OR_RETURN(const quire_lookup_options options,
+                         quire::c::OptionsOf(given));
+  QUIRE_ASSIGN_OR_RETURN(std::vector<quire::LookupItem> lookup,
+                         quire::c::LookupItems(items, item_count, options));
+  LookupCall call{.items = std::move(lookup),
+                  .options = {.deadline = DeadlineIn(timeout_ms)}};
+  if (const quire_position* const wanted = options.min_position;
+      wanted != nullptr && wanted->lsn != 0) {
+    call.options.min_position.emplace();
+    call.options.min_position->set_epoch(wanted->epoch);
+    call.options.min_position->set_lsn(wanted->lsn);
+  }
+  return call;
+}
+
+quire_lookup_options After(const quire_position* min_position) {
+  quire_lookup_options options = {};
+  options.struct_size = sizeof(options);
+  options.min_position = min_position;
+  return options;
+}
+
+// A push, as the client takes it.
+struct PushCall {
+  std::vector<quire::GradientItem> items;
+  quire::PushOptions options;
+};
+
+absl::StatusOr<PushCall> PushCallOf(const quire_gradient_item* items,
+                                    int64_t item_count,
+                                    const quire_push_options* given,
+                                    int64_t timeout_ms) {
+  QUIRE_ASSIGN_OR_RETURN(const quire_push_options options,
+                         quire::c::OptionsOf(given));
+  QUIRE_ASSIGN_OR_RETURN(std::vector<quire::GradientItem> push,
+                         quire::c::GradientItems(items, item_count, options));
+  if (!quire::v1::Durability_IsValid(options.min_durability)) {
     return quire::c::BadArgument(
         "min_durability",
         fmt::format("min_durability is {}; it is one of QUIRE_DURABILITY_…",
-                    min_durability));
+                    options.min_durability));
   }
-  return quire::PushOptions{
-      .deadline = DeadlineIn(timeout_ms),
-      .min_durability = static_cast<quire::v1::Durability>(min_durability)};
+  return PushCall{
+      .items = std::move(push),
+      .options = {.deadline = DeadlineIn(timeout_ms),
+                  .min_durability = static_cast<quire::v1::Durability>(
+                      options.min_durability)}};
 }
 
-quire::LookupOptions LookupOptionsOf(const quire_position* min_position,
-                                     int64_t timeout_ms) {
-  quire::LookupOptions options{.deadline = DeadlineIn(timeout_ms)};
-  if (min_position != nullptr && min_position->lsn != 0) {
-    options.min_position.emplace();
-    options.min_position->set_epoch(min_position->epoch);
-    options.min_position->set_lsn(min_position->lsn);
-  }
+quire_push_options WithDurability(int32_t min_durability) {
+  quire_push_options options = {};
+  options.struct_size = sizeof(options);
+  options.min_durability = min_durability;
   return options;
 }
 
@@ -110,8 +152,8 @@ std::unique_ptr<quire_neighbours> NeighboursOf(
 
 quire_error* quire_lookup(quire_client* client, const quire_lookup_item* items,
                           int64_t item_count, int64_t timeout_ms) {
-  return quire_lookup_after(client, items, item_count, nullptr, timeout_ms,
-                            nullptr);
+  return quire_lookup_with(client, items, item_count, nullptr, timeout_ms,
+                           nullptr);
 }
 
 quire_error* quire_lookup_after(quire_client* client,
@@ -119,14 +161,23 @@ quire_error* quire_lookup_after(quire_client* client,
                                 int64_t item_count,
                                 const quire_position* min_position,
                                 int64_t timeout_ms, quire_position* position) {
+  const quire_lookup_options options = After(min_position);
+  return quire_lookup_with(client, items, item_count, &options, timeout_ms,
+                           position);
+}
+
+quire_error* quire_lookup_with(quire_client* client,
+                               const quire_lookup_item* items,
+                               int64_t item_count,
+                               const quire_lookup_options* options,
+                               int64_t timeout_ms, quire_position* position) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
-    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::LookupItem> lookup,
-                           quire::c::LookupItems(items, item_count));
+    QUIRE_ASSIGN_OR_RETURN(
+        LookupCall call, LookupCallOf(items, item_count, options, timeout_ms));
     std::optional<quire::v1::Position> of_rows;
-    quire::LookupOptions options = LookupOptionsOf(min_position, timeout_ms);
-    options.position = position == nullptr ? nullptr : &of_rows;
-    QUIRE_RETURN_IF_ERROR(client->client->Lookup(lookup, options));
+    call.options.position = position == nullptr ? nullptr : &of_rows;
+    QUIRE_RETURN_IF_ERROR(client->client->Lookup(call.items, call.options));
     if (position != nullptr) {
       *position = quire::c::PositionOf(of_rows);
     }
@@ -138,8 +189,8 @@ quire_error* quire_lookup_async(quire_client* client,
                                 const quire_lookup_item* items,
                                 int64_t item_count, int64_t timeout_ms,
                                 quire_future** future) {
-  return quire_lookup_after_async(client, items, item_count, nullptr,
-                                  timeout_ms, future);
+  return quire_lookup_with_async(client, items, item_count, nullptr, timeout_ms,
+                                 future);
 }
 
 quire_error* quire_lookup_after_async(quire_client* client,
@@ -148,19 +199,29 @@ quire_error* quire_lookup_after_async(quire_client* client,
                                       const quire_position* min_position,
                                       int64_t timeout_ms,
                                       quire_future** future) {
+  const quire_lookup_options options = After(min_position);
+  return quire_lookup_with_async(client, items, item_count, &options,
+                                 timeout_ms, future);
+}
+
+quire_error* quire_lookup_with_async(quire_client* client,
+                                     const quire_lookup_item* items,
+                                     int64_t item_count,
+                                     const quire_lookup_options* options,
+                                     int64_t timeout_ms,
+                                     quire_future** future) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
     QUIRE_RETURN_IF_ERROR(CheckThere(future, "future"));
-    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::LookupItem> lookup,
-                           quire::c::LookupItems(items, item_count));
+    QUIRE_ASSIGN_OR_RETURN(
+        LookupCall call, LookupCallOf(items, item_count, options, timeout_ms));
     const auto ending = std::make_shared<Ending>();
     // Where the lookup tells its position.
     const auto found = std::make_shared<quire::Pushed>();
-    quire::LookupOptions options = LookupOptionsOf(min_position, timeout_ms);
-    options.position = &found->position;
+    call.options.position = &found->position;
     std::unique_ptr<quire_future> made(
         new quire_future{.ending = ending, .is_push = false});
-    client->client->LookupAsync(lookup, options,
+    client->client->LookupAsync(call.items, call.options,
                                 [ending, found](const absl::Status& status) {
                                   if (status.ok()) {
                                     ending->Set(*found);
@@ -178,38 +239,56 @@ quire_error* quire_apply_gradient(quire_client* client,
                                   int64_t item_count, int32_t min_durability,
                                   int64_t timeout_ms, quire_pushed* pushed,
                                   quire_pushed_table* tables) {
-  return Guard([&]() -> absl::Status {
-    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
-    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::GradientItem> push,
-                           quire::c::GradientItems(items, item_count));
-    QUIRE_ASSIGN_OR_RETURN(quire::PushOptions options,
-                           PushOptionsOf(min_durability, timeout_ms));
-    QUIRE_ASSIGN_OR_RETURN(
-        const quire::Pushed done,
-        client->client->ApplyGradient(push, std::move(options)));
-    QUIRE_RETURN_IF_ERROR(quire::c::CopyWeightGradients(
-        done, quire::c::TargetsOf({items, push.size()})));
-    quire::c::CopyPushed(done, pushed, tables);
-    return absl::OkStatus();
-  });
+  const quire_push_options options = WithDurability(min_durability);
+  return quire_apply_gradient_with(client, items, item_count, &options,
+                                   timeout_ms, pushed, tables);
 }
 
 quire_error* quire_apply_gradient_async(
     quire_client* client, const quire_gradient_item* items, int64_t item_count,
     int32_t min_durability, int64_t timeout_ms, quire_future** future) {
+  const quire_push_options options = WithDurability(min_durability);
+  return quire_apply_gradient_with_async(client, items, item_count, &options,
+                                         timeout_ms, future);
+}
+
+quire_error* quire_apply_gradient_with(quire_client* client,
+                                       const quire_gradient_item* items,
+                                       int64_t item_count,
+                                       const quire_push_options* options,
+                                       int64_t timeout_ms, quire_pushed* pushed,
+                                       quire_pushed_table* tables) {
+  return Guard([&]() -> absl::Status {
+    QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
+    QUIRE_ASSIGN_OR_RETURN(const PushCall call,
+                           PushCallOf(items, item_count, options, timeout_ms));
+    QUIRE_ASSIGN_OR_RETURN(
+        const quire::Pushed done,
+        client->client->ApplyGradient(call.items, call.options));
+    QUIRE_RETURN_IF_ERROR(quire::c::CopyWeightGradients(
+        done, quire::c::TargetsOf({items, call.items.size()})));
+    quire::c::CopyPushed(done, pushed, tables);
+    return absl::OkStatus();
+  });
+}
+
+quire_error* quire_apply_gradient_with_async(quire_client* client,
+                                             const quire_gradient_item* items,
+                                             int64_t item_count,
+                                             const quire_push_options* options,
+                                             int64_t timeout_ms,
+                                             quire_future** future) {
   return Guard([&]() -> absl::Status {
     QUIRE_RETURN_IF_ERROR(CheckThere(client, "client"));
     QUIRE_RETURN_IF_ERROR(CheckThere(future, "future"));
-    QUIRE_ASSIGN_OR_RETURN(const std::vector<quire::GradientItem> push,
-                           quire::c::GradientItems(items, item_count));
-    QUIRE_ASSIGN_OR_RETURN(quire::PushOptions options,
-                           PushOptionsOf(min_durability, timeout_ms));
+    QUIRE_ASSIGN_OR_RETURN(const PushCall call,
+                           PushCallOf(items, item_count, options, timeout_ms));
     const auto ending = std::make_shared<Ending>();
     std::unique_ptr<quire_future> made(
         new quire_future{.ending = ending, .is_push = true});
     client->client->ApplyGradientAsync(
-        push, std::move(options),
-        [ending, targets = quire::c::TargetsOf({items, push.size()})](
+        call.items, call.options,
+        [ending, targets = quire::c::TargetsOf({items, call.items.size()})](
             const absl::StatusOr<quire::Pushed>& done) {
           absl::Status status = done.status();
           if (status.ok()) {

@@ -184,6 +184,87 @@ TEST_F(CAbiTest, APushMovesRowsAndTellsWhatItDid) {
   }
 }
 
+TEST_F(CAbiTest, OptionsSayHowItemsTravel) {
+  Create(R"({"name": "words", "num_embeddings": 10, "embedding_dim": 3,
+      "initializer": {"constant": {"value": 0.1}},
+      "optimizer": {"learning_rate": 1}})");
+  const std::vector<int64_t> ids = {4, 5, 4};
+  std::vector<float> plain(9);
+  std::vector<float> half(9);
+  const quire_lookup_item lookups[] = {Item(ids, plain), Item(ids, half)};
+  const int32_t types[] = {QUIRE_TYPE_FLOAT32, QUIRE_TYPE_FLOAT16};
+  const int32_t unique[] = {0, 1};
+  quire_lookup_options how = {};
+  how.struct_size = sizeof(how);
+  how.wire_types = types;
+  how.unique_ids = unique;
+
+  ExpectOk(quire_lookup_with(client_, lookups, 2, &how, -1, nullptr));
+
+  EXPECT_THAT(plain, Each(0.1f));
+  EXPECT_THAT(half, Each(0.0999755859375f));
+  std::ranges::fill(half, 0.0f);
+  quire_future* future = nullptr;
+  ExpectOk(quire_lookup_with_async(client_, lookups, 2, &how, -1, &future));
+  EXPECT_EQ(quire_future_wait(future, 20'000), 1);
+  quire_future_free(future);
+  EXPECT_THAT(half, Each(0.0999755859375f));
+
+  const quire_gradient_item push = Gradient(ids, plain);
+  quire_push_options push_how = {};
+  push_how.struct_size = sizeof(push_how);
+  push_how.wire_types = &types[1];
+  push_how.unique_ids = &unique[1];
+  push_how.min_durability = QUIRE_DURABILITY_MEMORY;
+  quire_pushed pushed = {};
+  ExpectOk(quire_apply_gradient_with(client_, &push, 1, &push_how, -1, &pushed,
+                                     nullptr));
+  EXPECT_EQ(pushed.reached, QUIRE_DURABILITY_MEMORY);
+  // 0.1 + 0.1, as FLOAT16.
+  EXPECT_THAT(Rows({4}), Each(0.1f - 0.199951171875f));
+  ExpectOk(
+      quire_apply_gradient_with_async(client_, &push, 1, nullptr, -1, &future));
+  EXPECT_EQ(quire_future_wait(future, 20'000), 1);
+  ExpectOk(quire_future_error(future));
+  quire_future_free(future);
+  EXPECT_THAT(Rows({5}), Each(0.1f - 0.0999755859375f - 0.1f));
+}
+
+TEST_F(CAbiTest, OptionsThatAreNoneAreRefused) {
+  CreateWords();
+  const std::vector<int64_t> ids = {4};
+  std::vector<float> out(3, 1.0f);
+  const quire_lookup_item item = Item(ids, out);
+  const quire_gradient_item push = Gradient(ids, out);
+  const auto lookup = [&](const quire_lookup_options& how) {
+    return Take(quire_lookup_with(client_, &item, 1, &how, -1, nullptr));
+  };
+  const int32_t type = 4;
+  quire_lookup_options how = {};
+
+  EXPECT_EQ(lookup(how).field, "options.struct_size");
+  how.struct_size = sizeof(how);
+  how.wire_types = &type;
+  EXPECT_EQ(lookup(how).field, "options.wire_types[0]");
+  EXPECT_EQ(lookup(how).code, 3);
+  // A caller of a version that had but the first field.
+  how.struct_size = sizeof(how.struct_size);
+  EXPECT_EQ(lookup(how).code, 0);
+  quire_push_options push_how = {};
+  push_how.struct_size = sizeof(push_how);
+  push_how.wire_types = &type;
+  EXPECT_EQ(Take(quire_apply_gradient_with(client_, &push, 1, &push_how, -1,
+                                           nullptr, nullptr))
+                .field,
+            "options.wire_types[0]");
+  push_how.wire_types = nullptr;
+  push_how.min_durability = 77;
+  EXPECT_EQ(Take(quire_apply_gradient_with(client_, &push, 1, &push_how, -1,
+                                           nullptr, nullptr))
+                .field,
+            "min_durability");
+}
+
 TEST_F(CAbiTest, WhatAnAsynchronousPushIsGivenMayBeReusedAtOnce) {
   CreateWords();
   quire_future* future = nullptr;

@@ -117,6 +117,29 @@ TEST_F(LookupTest, ManyTablesComeInOneRoundTrip) {
   EXPECT_EQ(server_.lookup_count, 1);
 }
 
+TEST_F(LookupTest, AServerWithoutNumbersOfTwoBytesIsNotAskedForThem) {
+  const auto client = server_.Connect();
+  Wanted wanted("words", 3, {9});
+  LookupItem item = wanted.Item();
+  item.wire_dtype = ElementType::kBfloat16;
+
+  const absl::Status status = client->Lookup({&item, 1});
+
+  EXPECT_EQ(ReasonOf(status), Reason::kNotBuilt);
+  EXPECT_EQ(FieldOf(status), "items[0].wire_dtype");
+  EXPECT_EQ(server_.lookup_count, 0);
+}
+
+TEST_F(LookupTest, RowsOfATypeThatWasNotAskedForAreABug) {
+  server_.info.add_features("half");  // and answers with floats all the same
+  const auto client = server_.Connect();
+  Wanted wanted("words", 3, {9});
+  LookupItem item = wanted.Item();
+  item.wire_dtype = ElementType::kBfloat16;
+
+  EXPECT_EQ(ReasonOf(client->Lookup({&item, 1})), Reason::kBug);
+}
+
 TEST_F(LookupTest, NothingAtAllIsALookupToo) {
   const auto client = server_.Connect();
 

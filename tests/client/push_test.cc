@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
+#include <cmath>
 #include <future>
+#include <limits>
 #include <map>
 #include <random>
 #include <thread>
@@ -237,6 +240,110 @@ TEST_F(PushTest, OneThatFitsKeepsItsDuplicates) {
   ASSERT_TRUE(client->ApplyGradient({&item, 1}).ok());
 
   EXPECT_THAT(received_.tables(0).ids().ids(), ElementsAre(1, 1));
+}
+
+TEST_F(PushTest, NumbersOfTwoBytesArePacked) {
+  server_.info.add_features("half");
+  const auto client = server_.Connect();
+  const std::vector<int64_t> ids = {5, 3};
+  const std::vector<float> gradient = {1, 0.1f, -2, 65504};
+  GradientItem item{.table = "words",
+                    .uid = {},
+                    .ids = ids,
+                    .gradient = gradient,
+                    .learning_rate = {},
+                    .wire_dtype = ElementType::kFloat16};
+
+  const auto pushed = client->ApplyGradient({&item, 1});
+
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  const v1::Tensor sent = received_.tables(0).gradient();
+  EXPECT_EQ(sent.dtype(), v1::ELEMENT_TYPE_FLOAT16);
+  EXPECT_THAT(sent.shape().dims(), ElementsAre(2, 2));
+  EXPECT_EQ(sent.values_size(), 0);
+  EXPECT_EQ(sent.packed(), std::string("\x00\x3c\x66\x2e\x00\xc0\xff\x7b", 8));
+}
+
+TEST_F(PushTest, FiniteNumbersThatBecomeInfiniteAreNotSent) {
+  server_.info.add_features("half");
+  const auto client = server_.Connect();
+  const auto push = [&](ElementType type, float x) {
+    const std::vector<int64_t> ids = {5, 3};
+    std::vector<float> gradient(2 * 300, 1.0f);
+    gradient[300 + 299] = x;
+    const GradientItem item{.table = "words",
+                            .uid = {},
+                            .ids = ids,
+                            .gradient = gradient,
+                            .learning_rate = {},
+                            .wire_dtype = type};
+    return client->ApplyGradient({&item, 1}).status();
+  };
+  constexpr float kMax = std::numeric_limits<float>::max();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+  for (const float sign : {1.0f, -1.0f}) {
+    for (const auto& [type, x] : {std::pair(ElementType::kFloat16, 65520.0f),
+                                  std::pair(ElementType::kFloat16, kMax),
+                                  std::pair(ElementType::kBfloat16, kMax)}) {
+      const absl::Status status = push(type, sign * x);
+      EXPECT_EQ(ReasonOf(status), Reason::kNonFinite) << status;
+      EXPECT_EQ(FieldOf(status), "items[0].gradient");
+      EXPECT_THAT(std::string(status.message()),
+                  HasSubstr("id 3 (row 1), column 299"));
+    }
+  }
+  EXPECT_EQ(server_.push_count, 0);
+  // These are: the last that fit; what is no number is the server's to judge.
+  for (const auto& [type, x] :
+       {std::pair(ElementType::kFloat16, std::nextafter(65520.0f, 0.0f)),
+        std::pair(ElementType::kBfloat16, std::bit_cast<float>(0x7F7F7FFF)),
+        std::pair(ElementType::kFloat16, kInfinity),
+        std::pair(ElementType::kBfloat16, std::nanf(""))}) {
+    EXPECT_TRUE(push(type, x).ok());
+  }
+}
+
+TEST_F(PushTest, AServerWithoutNumbersOfTwoBytesIsNotSentAny) {
+  const auto client = server_.Connect();
+  const std::vector<int64_t> ids = {5};
+  const std::vector<float> gradient = {1};
+  GradientItem item{.table = "words",
+                    .uid = {},
+                    .ids = ids,
+                    .gradient = gradient,
+                    .learning_rate = {},
+                    .wire_dtype = ElementType::kFloat16};
+
+  const absl::Status status = client->ApplyGradient({&item, 1}).status();
+
+  EXPECT_EQ(ReasonOf(status), Reason::kNotBuilt);
+  EXPECT_EQ(FieldOf(status), "items[0].wire_dtype");
+  item.wire_dtype = static_cast<ElementType>(7);
+  EXPECT_EQ(ReasonOf(client->ApplyGradient({&item, 1}).status()),
+            Reason::kBadValue);
+  EXPECT_EQ(server_.push_count, 0);
+}
+
+TEST_F(PushTest, UniqueIdsAreSummedHoweverSmallThePush) {
+  const auto client = server_.Connect();
+  const std::vector<int64_t> ids = {1, 7, 1};
+  const std::vector<float> gradient = {1, 2, 3};
+  const GradientItem item{.table = "words",
+                          .uid = {},
+                          .ids = ids,
+                          .gradient = gradient,
+                          .learning_rate = {},
+                          .gradient_scale = 0.5,
+                          .unique_ids = true};
+
+  ASSERT_TRUE(client->ApplyGradient({&item, 1}).ok());
+
+  const v1::TableGradient& words = received_.tables(0);
+  EXPECT_THAT(words.ids().ids(), ElementsAre(1, 7));
+  EXPECT_THAT(words.gradient().values(), ElementsAre(2, 1));
+  EXPECT_TRUE(words.duplicates_summed());
+  EXPECT_FALSE(words.has_gradient_scale());
 }
 
 TEST_F(PushTest, TooLargeForEverIsRefusedHereWithTheLimitAndARemedy) {

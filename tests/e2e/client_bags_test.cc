@@ -230,14 +230,34 @@ TEST_F(ClientBagsTest, WhatIsOverTheLimitAndCannotBeSummedIsRefused) {
       .ids = ids,
       .gradient = gradient,
       .bags = Bags{.pooling = Pooling::kMean, .offsets = offsets}};
-  const GradientItem scaled = {
-      .table = "t", .ids = ids, .gradient = gradient, .gradient_scale = 0.3};
 
-  for (const GradientItem& item : {in_bags, scaled}) {
-    const auto pushed = client_->ApplyGradient({&item, 1});
-    EXPECT_EQ(ReasonOf(pushed.status()), Reason::kTooLarge) << pushed.status();
-  }
+  const auto pushed = client_->ApplyGradient({&in_bags, 1});
+
+  EXPECT_EQ(ReasonOf(pushed.status()), Reason::kTooLarge) << pushed.status();
   EXPECT_EQ(RowsOf("t", {3}), std::vector<float>(16, 0));
+}
+
+TEST_F(ClientBagsTest, WhatIsOverTheLimitIsScaledBeforeItIsSummed) {
+  CreateFlat("sent_apart", 10, 16);
+  const auto push = [&](const std::string& table) {
+    const std::vector<int64_t> ids(200, 3);
+    const std::vector<float> gradient(200 * 16, 1.1f);
+    const GradientItem item = {.table = table,
+                               .ids = ids,
+                               .gradient = gradient,
+                               .gradient_scale = 0.3};
+    const auto pushed = client_->ApplyGradient({&item, 1});
+    EXPECT_TRUE(pushed.ok()) << pushed.status();
+  };
+  push("sent_apart");
+  const std::vector<float> expected = RowsOf("sent_apart", {3});
+
+  server_ = StartServer("127.0.0.1:0", /*push_bytes_max=*/4096);
+  client_ = Connect(*server_);
+  CreateFlat("summed", 10, 16);
+  push("summed");
+
+  EXPECT_EQ(RowsOf("summed", {3}), expected);
 }
 
 TEST_F(ClientBagsTest, BagsThatAreNoneAreRefusedBeforeTheyAreSent) {

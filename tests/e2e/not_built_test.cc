@@ -389,7 +389,7 @@ TEST_F(NotBuiltTest, OnAStreamItIsRefusedInBand) {
   auto stream = rows_->LookupStream(&context);
   v1::LookupStreamRequest request;
   Add(*request.mutable_request(), "t", {1})
-      .set_output_dtype(v1::ELEMENT_TYPE_FLOAT16);
+      .set_output_dtype(static_cast<v1::ElementType>(9));
   v1::LookupStreamResponse response;
   ASSERT_TRUE(stream->Write(request) && stream->Read(&response));
   EXPECT_EQ(DetailsOf(response.error()).reason, "NOT_BUILT");
