@@ -11,9 +11,10 @@ import numpy as np
 
 from . import _arrays, _library
 from ._connection import Known
-from ._items import BagGradient, BagLookup, Gradient, Lookup, structs
+from ._items import (BagGradient, BagLookup, Gradient, Lookup, structs,
+                     unique_ids, wire_types)
 from ._library import check, library
-from ._results import Asked, Push, durability
+from ._results import Asked, Push
 from ._tables import TableCalls
 from .errors import Error
 from .futures import Future
@@ -59,7 +60,8 @@ class Client(TableCalls):
     # --- Rows ---
 
     def lookup(self, table: str, ids: Any, *,
-               out: Optional[np.ndarray] = None,
+               out: Optional[np.ndarray] = None, wire: Optional[str] = None,
+               unique: bool = False,
                min_position: Optional[Position] = None,
                return_position: bool = False,
                timeout: Optional[float] = None) -> Any:
@@ -69,6 +71,9 @@ class Client(TableCalls):
                  tensor; each in [0, num_embeddings)
         out      where the rows go: float32 [*ids.shape, dim], C order;
                  None: a new array
+        wire     in which type they travel: "float16" or "bfloat16", half the
+                 bytes, rounded; None: "float32"
+        unique   of equal ids only the first travels
         min_position     rows no older than this: that of a push, whoever made
                          it, or of a lookup before; waited for until the
                          timeout. None: whatever there is
@@ -81,7 +86,7 @@ class Client(TableCalls):
         Unavailable (NOT_CAUGHT_UP), FailedPrecondition (POSITION_LOST: a change
         was lost with the server that gave it).
         """
-        return self._look([Lookup(table, ids, out)], timeout,
+        return self._look([Lookup(table, ids, out, wire, unique)], timeout,
                           Asked(_first, min_position, return_position))
 
     def lookup_bags(self, table: str, input: Any, offsets: Any = None, *,
@@ -89,6 +94,7 @@ class Client(TableCalls):
                     include_last_offset: bool = False,
                     return_winners: bool = False,
                     out: Optional[np.ndarray] = None,
+                    wire: Optional[str] = None,
                     min_position: Optional[Position] = None,
                     return_position: bool = False,
                     timeout: Optional[float] = None) -> Any:
@@ -102,7 +108,7 @@ class Client(TableCalls):
         """
         return self._look(
             [BagLookup(table, input, offsets, mode, per_sample_weights,
-                       include_last_offset, return_winners, out)],
+                       include_last_offset, return_winners, out, wire)],
             timeout, Asked(_first, min_position, return_position))
 
     def lookup_many(self, lookups: Union[Mapping[str, Any],
@@ -124,13 +130,15 @@ class Client(TableCalls):
 
     def lookup_async(self, table: str, ids: Any, *,
                      out: Optional[np.ndarray] = None,
+                     wire: Optional[str] = None, unique: bool = False,
                      min_position: Optional[Position] = None,
                      return_position: bool = False,
                      timeout: Optional[float] = None) -> Future[Any]:
         """lookup, without waiting for the answer; but the first lookup of a
         table waits to hear how wide it is. What `ids` and `out` are may not be
         changed until the future is done."""
-        return self._look_async([Lookup(table, ids, out)], timeout,
+        return self._look_async([Lookup(table, ids, out, wire, unique)],
+                                timeout,
                                 Asked(_first, min_position, return_position))
 
     def lookup_bags_async(self, table: str, input: Any, offsets: Any = None, *,
@@ -138,13 +146,14 @@ class Client(TableCalls):
                           include_last_offset: bool = False,
                           return_winners: bool = False,
                           out: Optional[np.ndarray] = None,
+                          wire: Optional[str] = None,
                           min_position: Optional[Position] = None,
                           return_position: bool = False,
                           timeout: Optional[float] = None) -> Future[Any]:
         """lookup_bags, without waiting for the answer."""
         return self._look_async(
             [BagLookup(table, input, offsets, mode, per_sample_weights,
-                       include_last_offset, return_winners, out)],
+                       include_last_offset, return_winners, out, wire)],
             timeout, Asked(_first, min_position, return_position))
 
     def lookup_many_async(self, lookups: Union[Mapping[str, Any],
@@ -167,13 +176,13 @@ class Client(TableCalls):
     def _look(self, lookups: Sequence[LookupLike], timeout: Optional[float],
               asked: Asked) -> Any:
         end = self._end(timeout)
+        options = _options(lookups, asked)
         position = _library.Position()
         for is_retry in (False, True):
             items = self._bind(lookups, end)
             try:
-                self._call(library.quire_lookup_after, items, len(items),
-                           asked.min_position, _left(end),
-                           ctypes.byref(position))
+                self._call(library.quire_lookup_with, items, len(items),
+                           options, _left(end), ctypes.byref(position))
                 break
             except Error as error:
                 if not self._forget(lookups, error) or is_retry:
@@ -185,8 +194,9 @@ class Client(TableCalls):
         end = self._end(timeout)
         items = self._bind(lookups, end)
         pointer = ctypes.c_void_p()
-        self._call(library.quire_lookup_after_async, items, len(items),
-                   asked.min_position, _left(end), ctypes.byref(pointer))
+        self._call(library.quire_lookup_with_async, items, len(items),
+                   _options(lookups, asked), _left(end),
+                   ctypes.byref(pointer))
 
         def finish(future: int) -> Any:
             check(library.quire_future_error(future))
@@ -226,12 +236,17 @@ class Client(TableCalls):
     def apply_gradient(self, table: str, ids: Any, gradient: Any, *,
                        learning_rate: Optional[float] = None,
                        gradient_scale: Optional[float] = None,
+                       wire: Optional[str] = None, unique: bool = False,
                        min_durability: Optional[str] = None,
                        timeout: Optional[float] = None) -> Pushed:
         """One step of one table, by the table's optimizer: see Gradient.
 
         ids             integers of any shape
         gradient        numbers, [*ids.shape, dim]; float32 is not copied
+        wire            "float16" or "bfloat16": the gradient travels rounded
+        unique          gradients of equal ids are summed before they travel;
+                        the rows become the same. InvalidArgument (BAD_VALUE)
+                        if the table has scale_grad_by_freq or skips rows
         min_durability  answered no sooner than the change is this safe:
                         "memory", "written" or "synced"; None: the table's
                         default
@@ -241,7 +256,8 @@ class Client(TableCalls):
         error nothing has changed, unless its sentence says that it may have.
         """
         return self.apply_gradient_many(
-            [Gradient(table, ids, gradient, learning_rate, gradient_scale)],
+            [Gradient(table, ids, gradient, learning_rate, gradient_scale,
+                      wire=wire, unique=unique)],
             min_durability=min_durability, timeout=timeout)
 
     def apply_gradient_bags(
@@ -252,8 +268,8 @@ class Client(TableCalls):
 
         gradient  numbers, [bags, dim]
         bags      mode, per_sample_weights, include_last_offset, winners,
-                  return_weight_gradients, learning_rate, gradient_scale: see
-                  BagGradient
+                  return_weight_gradients, learning_rate, gradient_scale, wire:
+                  see BagGradient
         """
         return self.apply_gradient_many(
             [BagGradient(table, input, gradient, offsets, **bags)],
@@ -269,16 +285,18 @@ class Client(TableCalls):
         gradients  {table: (ids, gradient)}, or Gradient and BagGradient
                    objects; those that name one table are summed in their order
         """
-        push = Push(gradients)
+        push = Push(gradients, min_durability)
         pushed = _library.Pushed()
-        self._call(library.quire_apply_gradient, push.items, len(push.items),
-                   durability(min_durability), _arrays.milliseconds(timeout),
-                   ctypes.byref(pushed), push.tables)
+        self._call(library.quire_apply_gradient_with, push.items,
+                   len(push.items), push.options,
+                   _arrays.milliseconds(timeout), ctypes.byref(pushed),
+                   push.tables)
         return push.result(pushed)
 
     def apply_gradient_async(self, table: str, ids: Any, gradient: Any, *,
                              learning_rate: Optional[float] = None,
                              gradient_scale: Optional[float] = None,
+                             wire: Optional[str] = None, unique: bool = False,
                              min_durability: Optional[str] = None,
                              timeout: Optional[float] = None,
                              ) -> Future[Pushed]:
@@ -286,7 +304,8 @@ class Client(TableCalls):
         at once. At most 512 pushes are under way, later ones wait their
         turn."""
         return self.apply_gradient_many_async(
-            [Gradient(table, ids, gradient, learning_rate, gradient_scale)],
+            [Gradient(table, ids, gradient, learning_rate, gradient_scale,
+                      wire=wire, unique=unique)],
             min_durability=min_durability, timeout=timeout)
 
     def apply_gradient_bags_async(
@@ -304,10 +323,10 @@ class Client(TableCalls):
             min_durability: Optional[str] = None,
             timeout: Optional[float] = None) -> Future[Pushed]:
         """apply_gradient_many, without waiting for the answer."""
-        push = Push(gradients)
+        push = Push(gradients, min_durability)
         pointer = ctypes.c_void_p()
-        self._call(library.quire_apply_gradient_async, push.items,
-                   len(push.items), durability(min_durability),
+        self._call(library.quire_apply_gradient_with_async, push.items,
+                   len(push.items), push.options,
                    _arrays.milliseconds(timeout), ctypes.byref(pointer))
 
         def finish(future: int) -> Pushed:
@@ -332,6 +351,14 @@ def _many(lookups: Union[Mapping[str, Any], Iterable[LookupLike]],
     tables = list(lookups)
     return ([Lookup(table, lookups[table]) for table in tables],
             lambda results: dict(zip(tables, results)))
+
+
+def _options(lookups: Sequence[LookupLike],
+             asked: Asked) -> _library.LookupOptions:
+    position = asked.min_position
+    return _library.LookupOptions(
+        ctypes.sizeof(_library.LookupOptions), wire_types(lookups),
+        unique_ids(lookups), position and ctypes.pointer(position))
 
 
 def _left(end: float) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ._json import one_of
 from .errors import _invalid
 
 MODES = {"sum": 1, "mean": 2, "max": 3, "sqrtn": 4}
+WIRES = {"float32": 1, "float16": 2, "bfloat16": 3}
 
 
 class _Bags:
@@ -77,11 +78,16 @@ class Lookup:
 
     ids     integers of any shape: an int, a list, an ndarray, a torch tensor
     out     where the rows go: float32 [*ids.shape, dim]; None: a new array
+    wire    in which type they travel: "float16" or "bfloat16", half the bytes,
+            rounded to the nearest, ties to even; None: "float32"
+    unique  of equal ids only the first travels
     """
 
     table: str
     ids: Any
     out: Optional[np.ndarray] = None
+    wire: Optional[str] = None
+    unique: bool = False
 
     def _bind(self, uid: bytes, dim: int) -> _library.LookupItem:
         self._ids = _arrays.as_ids(self.ids)
@@ -109,6 +115,7 @@ class BagLookup:
     return_winners      "max" only: also return which position of its bag won
                         each element, as the push of its gradient wants them
     out      where the bags go: float32 [bags, dim]; None: a new array
+    wire     as in Lookup
     """
 
     table: str
@@ -119,6 +126,7 @@ class BagLookup:
     include_last_offset: bool = False
     return_winners: bool = False
     out: Optional[np.ndarray] = None
+    wire: Optional[str] = None
 
     def _bind(self, uid: bytes, dim: int) -> _library.LookupItem:
         self._bags = bags = _Bags(self.input, self.offsets, self.mode,
@@ -158,6 +166,13 @@ class Gradient:
     gradient_scale  multiplies the gradient, before everything: finite
     uid             16 bytes: of the incarnation that is meant, as Table.uid;
                     FailedPrecondition (TABLE_REPLACED) if it is another by now
+    wire            in which type the gradient travels, as in Lookup. What is
+                    finite and would become infinite is refused, and not sent:
+                    InvalidArgument (NON_FINITE). "float16" ends at 65504.
+    unique          gradients of equal ids are summed before they travel; the
+                    rows become the same, but for the last bit if several
+                    gradients of a push name the table. InvalidArgument
+                    (BAD_VALUE) if it has scale_grad_by_freq or skips rows
     """
 
     table: str
@@ -166,6 +181,8 @@ class Gradient:
     learning_rate: Optional[float] = None
     gradient_scale: Optional[float] = None
     uid: Optional[bytes] = None
+    wire: Optional[str] = None
+    unique: bool = False
 
     def _bind(self) -> _library.GradientItem:
         self._ids = _arrays.as_ids(self.ids)
@@ -192,7 +209,7 @@ class BagGradient:
     return_weight_gradients
               of per_sample_weights: return their gradient too, from rows as
               they are before the push
-    learning_rate, gradient_scale, uid: see Gradient
+    learning_rate, gradient_scale, uid, wire: see Gradient
     """
 
     table: str
@@ -207,6 +224,7 @@ class BagGradient:
     learning_rate: Optional[float] = None
     gradient_scale: Optional[float] = None
     uid: Optional[bytes] = None
+    wire: Optional[str] = None
 
     def _bind(self) -> _library.GradientItem:
         self._bags = bags = _Bags(self.input, self.offsets, self.mode,
@@ -267,3 +285,19 @@ def _uid(given: Optional[bytes]) -> Optional[bytes]:
 
 def structs(items: List[Any], kind: type) -> Any:
     return (kind * len(items))(*items)
+
+
+def wire_types(items: Sequence[Any]) -> Any:
+    """Of lookups or gradients; None if all are float32."""
+    return _numbers([1 if one.wire is None else one_of(WIRES, one.wire, "wire")
+                     for one in items], 1)
+
+
+def unique_ids(items: Sequence[Any]) -> Any:
+    """Of lookups or gradients; None if none has them."""
+    return _numbers([int(getattr(one, "unique", False)) for one in items], 0)
+
+
+def _numbers(numbers: List[int], usual: int) -> Any:
+    return (ctypes.c_int32 * len(numbers))(*numbers) \
+        if set(numbers) - {usual} else None

@@ -11,7 +11,7 @@ import ctypes
 import os
 import pathlib
 from ctypes import (POINTER, Structure, c_char_p, c_double, c_int,
-                    c_int32, c_int64, c_uint8, c_uint64, c_void_p)
+                    c_int32, c_int64, c_size_t, c_uint8, c_uint64, c_void_p)
 from typing import Optional
 
 from . import errors
@@ -41,6 +41,17 @@ class GradientItem(Structure):
 
 class Position(Structure):
     _fields_ = [("epoch", c_uint64), ("lsn", c_uint64)]
+
+
+class LookupOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("wire_types", POINTER(c_int32)),
+                ("unique_ids", POINTER(c_int32)),
+                ("min_position", POINTER(Position))]
+
+
+class PushOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("wire_types", POINTER(c_int32)),
+                ("unique_ids", POINTER(c_int32)), ("min_durability", c_int32)]
 
 
 class Pushed(Structure):
@@ -85,10 +96,19 @@ _CALLS = {
                      c_int64, POINTER(Position)],
     "lookup_after_async": [c_void_p, POINTER(LookupItem), c_int64,
                            POINTER(Position), c_int64, _handle],
+    "lookup_with": [c_void_p, POINTER(LookupItem), c_int64,
+                    POINTER(LookupOptions), c_int64, POINTER(Position)],
+    "lookup_with_async": [c_void_p, POINTER(LookupItem), c_int64,
+                          POINTER(LookupOptions), c_int64, _handle],
     "apply_gradient": [c_void_p, POINTER(GradientItem), c_int64, c_int32,
                        c_int64, POINTER(Pushed), POINTER(PushedTable)],
     "apply_gradient_async": [c_void_p, POINTER(GradientItem), c_int64, c_int32,
                              c_int64, _handle],
+    "apply_gradient_with": [c_void_p, POINTER(GradientItem), c_int64,
+                            POINTER(PushOptions), c_int64, POINTER(Pushed),
+                            POINTER(PushedTable)],
+    "apply_gradient_with_async": [c_void_p, POINTER(GradientItem), c_int64,
+                                  POINTER(PushOptions), c_int64, _handle],
     "future_error": [c_void_p],
     "future_pushed": [c_void_p, POINTER(Pushed), POINTER(PushedTable)],
     "create_table": [c_void_p, c_char_p, c_int64, _text],

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import numpy as np
 
 from . import _arrays, _library
-from ._items import Gradient, structs
+from ._items import Gradient, structs, unique_ids, wire_types
 from ._json import _value_from_json, from_json, one_of
 from ._library import library
 from .messages import (Chunk, Neighbours, Position, Pushed, PushedTable, Row,
@@ -50,7 +50,7 @@ class Asked:
 class Push:
     """A push, and what C writes about it."""
 
-    def __init__(self, gradients: Any) -> None:
+    def __init__(self, gradients: Any, min_durability: Optional[str]) -> None:
         if isinstance(gradients, Mapping):
             gradients = [Gradient(table, *both)
                          for table, both in gradients.items()]
@@ -58,6 +58,9 @@ class Push:
         self.items = structs([one._bind() for one in self._gradients],
                              _library.GradientItem)
         self.tables = (_library.PushedTable * len(self.items))()
+        self.options = _library.PushOptions(
+            ctypes.sizeof(_library.PushOptions), wire_types(self._gradients),
+            unique_ids(self._gradients), durability(min_durability))
 
     def result(self, pushed: _library.Pushed) -> Pushed:
         tables = [

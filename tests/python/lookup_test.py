@@ -241,6 +241,39 @@ class Futures(python_case.PythonCase):
                 future.result()
         self.assertIsInstance(future.exception(), quire.OutOfRange)
 
+    def test_rows_travel_in_two_bytes_and_each_id_once(self):
+        table = self.words(1000, 33)
+        ids = np.random.default_rng(1).integers(1000, size=(40, 50))
+        rounded = table.astype(np.float16).astype(np.float32)
+        for unique in (False, True):
+            self.same_bytes(self.client.lookup("words", ids, unique=unique),
+                            table[ids])
+            self.same_bytes(
+                self.client.lookup("words", ids, wire="float16",
+                                   unique=unique), rounded[ids])
+            exact, found = self.client.lookup_many_async(
+                [quire.Lookup("words", ids, wire="float32", unique=unique),
+                 quire.Lookup("words", ids, wire="float16",
+                              unique=unique)]).result()
+            self.same_bytes(exact, table[ids])
+            self.same_bytes(found, rounded[ids])
+        near = self.client.lookup_async("words", ids, wire="bfloat16",
+                                        unique=True).result()
+        np.testing.assert_allclose(near, table[ids], rtol=2 ** -8)
+        self.assertTrue((near != table[ids]).any())
+        bags = self.client.lookup_bags("words", ids, mode="max",
+                                       wire="float16", return_winners=True)
+        exact = self.client.lookup_bags("words", ids, mode="max",
+                                        return_winners=True)
+        self.same_bytes(bags[0], exact[0].astype(np.float16))
+        np.testing.assert_array_equal(bags[1], exact[1])
+        with self.refused(quire.InvalidArgument, "BAD_VALUE", "wire",
+                          "float16"):
+            self.client.lookup("words", ids, wire="float64")
+        with self.refused(quire.OutOfRange, "ID_OUT_OF_RANGE",
+                          "tables[0].ids.ids[2]", "id 1000 at position 1"):
+            self.client.lookup("words", [4, 4, 1000], unique=True)
+
     def test_futures_that_nobody_has_end_all_the_same(self):
         self.words(1000, 64)
         for _ in range(100):

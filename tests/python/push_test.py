@@ -42,6 +42,63 @@ class Pushes(python_case.PythonCase):
 
         self.same_bytes(self.client.lookup("words", 4), table[4] - 2)
 
+    def test_gradients_travel_in_two_bytes(self):
+        for wire, kind in (("float16", np.float16), ("bfloat16", None)):
+            gradient = np.random.default_rng(1).normal(size=(3, 5)) \
+                .astype(np.float32)
+            if kind is not None:
+                rounded = gradient.astype(kind).astype(np.float32)
+            elif torch is not None:
+                rounded = torch.from_numpy(gradient).bfloat16().float().numpy()
+            else:
+                continue
+            table = self.words()
+
+            self.client.apply_gradient("words", [1, 2, 3], gradient, wire=wire)
+
+            self.same_bytes(self.client.lookup("words", [1, 2, 3]),
+                            table[1:4] - rounded)
+            self.client.apply_gradient_bags(
+                "words", [[5, 6]], gradient[:1], mode="sum", wire=wire)
+            self.same_bytes(self.client.lookup("words", [5, 6]),
+                            table[5:7] - rounded[:1])
+            self.client.drop_table("words")
+
+    def test_unique_gradients_are_summed_before_they_travel(self):
+        ids = np.random.default_rng(2).integers(10, size=200)
+        gradient = np.random.default_rng(3).normal(size=(200, 5))
+        rows = []
+        for unique in (False, True):
+            self.words()
+            self.client.apply_gradient("words", ids, gradient, unique=unique,
+                                       gradient_scale=0.3)
+            future = self.client.apply_gradient_async("words", ids, gradient,
+                                                      unique=unique)
+            self.assertEqual(future.result().tables[0].step, 2)
+            rows.append(self.client.lookup("words", range(10)))
+            self.client.drop_table("words")
+        self.same_bytes(rows[1], rows[0])
+
+    def test_what_cannot_travel_so_is_refused_and_changes_nothing(self):
+        table = self.words(scale_grad_by_freq=True)
+        gradient = np.ones((2, 5))
+        with self.refused(quire.InvalidArgument, "BAD_VALUE", "wire",
+                          "float16"):
+            self.client.apply_gradient("words", [1, 2], gradient, wire="half")
+        with self.refused(quire.InvalidArgument, "BAD_VALUE",
+                          "tables[0].duplicates_summed", "scale_grad_by_freq"):
+            self.client.apply_gradient("words", [1, 2], gradient, unique=True)
+        gradient[1, 3] = 65520
+        with self.refused(quire.InvalidArgument, "NON_FINITE",
+                          "items[0].gradient",
+                          r"id 2 \(row 1\), column 3 is 65520, and FLOAT16 "
+                          "ends at 65504; nothing was sent"):
+            self.client.apply_gradient("words", [1, 2], gradient,
+                                       wire="float16")
+        self.same_bytes(self.client.lookup("words", range(10)), table)
+        self.assertEqual(self.client.table("words").step, 0)
+        self.client.apply_gradient("words", [1, 2], gradient, wire="bfloat16")
+
     def test_gradients_of_every_type_become_float32(self):
         table = self.words()
         ones = np.ones((1, 5))

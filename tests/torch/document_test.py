@@ -27,12 +27,12 @@ class DocumentTest(RemoteTest):
             exec(block.replace("127.0.0.1:7847", self.server)
                  .replace('"job.pt"', f'"{directory.name}/job.pt"'), names)
 
-        self.assertEqual(len(blocks), 6)
+        self.assertEqual(len(blocks), 7)
         self.assertEqual(names["extra"], {"epoch": 3})
         self.assertEqual(names["rows"].shape, (3, 2, 64))
         steps = {table.name: table.step for table in self.client.tables()}
-        self.assertEqual(steps,
-                         {"words": 7, "ranker.users": 0, "ranker.words": 0})
+        self.assertEqual(steps, {"words": 7, "words.light": 0,
+                                 "ranker.users": 0, "ranker.words": 0})
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._wire import Bags
+from ._wire import Bags, Travel
 
 # What a backward adds to its anchor's .grad. Not 0, so that whoever zeroes
 # the gradients of a model is seen to have done so; so small that it adds
 # nothing to a norm over the model's gradients, and exact in any average.
 MARK = 2.0 ** -40
+
+# The first number that float16 rounds to infinity.
+_FLOAT16_INFINITE = 65520.0
 
 
 @dataclasses.dataclass
@@ -33,6 +36,8 @@ class Gradient:
 class Kept:
     """The gradients of one module since its last zero_grad.
 
+    `travel` is how they will be pushed.
+
     `factor` is a parameter whose .grad multiplies them: 1 after a backward,
     less after GradScaler.unscale_ or clipping. Anchors could not carry that:
     another optimizer may unscale them too.
@@ -40,7 +45,8 @@ class Kept:
     Thread safety: any thread may add; the rest is for the thread that trains.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, travel: Travel = Travel()) -> None:
+        self.travel = travel
         self.factor = nn.Parameter(torch.ones(1))
         self._lock = threading.Lock()
         self._gradients: List[Gradient] = []
@@ -102,16 +108,35 @@ class Kept:
 
     # A copy of a module, and a module in another process, keep nothing.
     def __deepcopy__(self, memo: Any) -> "Kept":
-        return Kept()
+        return Kept(self.travel)
 
     def __reduce__(self) -> Any:
-        return (Kept, ())
+        return (Kept, (self.travel,))
 
 
-def mark_of(values: Tensor, anchor: Tensor) -> Tensor:
-    """The anchor's gradient: the mark, or NaN if a value is not finite, so
-    that a GradScaler sees an overflow, and through DistributedDataParallel
-    every rank's."""
-    finite = bool(torch.isfinite(values.sum())) or bool(
-        torch.isfinite(values).all())
-    return torch.full_like(anchor, MARK if finite else float("nan"))
+def mark_of(values: Tensor, ids: np.ndarray, travel: Travel,
+            anchor: Tensor) -> Tensor:
+    """The anchor's gradient: the mark, or NaN if a value is not finite, or
+    would not be where it travels, so that a GradScaler sees an overflow, and
+    through DistributedDataParallel every rank's.
+
+    values  float32 [..., dim]; if they travel unique, of the ids
+    """
+    fits = _fits(values, ids, travel) if travel.wire == "float16" else (
+        bool(torch.isfinite(values.sum())) or bool(
+            torch.isfinite(values).all()))
+    return torch.full_like(anchor, MARK if fits else float("nan"))
+
+
+def _fits(values: Tensor, ids: np.ndarray, travel: Travel) -> bool:
+    """Whether no value, nor a sum of those of equal ids, is infinite when it
+    is rounded to float16."""
+    if values.numel() == 0:
+        return True
+    largest = float(values.abs().max())
+    if not travel.unique or largest * len(ids) < _FLOAT16_INFINITE:
+        return largest < _FLOAT16_INFINITE
+    unique, places = np.unique(ids, return_inverse=True)
+    sums = torch.zeros(len(unique), values.shape[-1]).index_add_(
+        0, torch.from_numpy(places), values.reshape(-1, values.shape[-1]))
+    return bool((sums.abs() < _FLOAT16_INFINITE).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Optional
 
 import numpy as np
@@ -63,4 +64,7 @@ class RemoteLookup(torch.autograd.Function):
             bags = bags.with_winners(ctx.winners)
         rows = values.numpy().reshape(-1, values.shape[-1])
         ctx.kept.add(Gradient(ctx.request.ids, rows, bags), ctx.anchor)
-        return mark_of(values, ctx.anchor), None, None, None
+        travel = ctx.kept.travel if bags is None else dataclasses.replace(
+            ctx.kept.travel, unique=False)
+        return (mark_of(values, ctx.request.ids, travel, ctx.anchor), None,
+                None, None)

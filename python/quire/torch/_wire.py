@@ -53,6 +53,17 @@ class Bags:
 
 
 @dataclasses.dataclass(frozen=True)
+class Travel:
+    """How rows and gradients cross the network.
+
+    wire    "float16" or "bfloat16", rounded; None: float32
+    unique  of equal ids, without bags, the first, or the sum of the gradients
+    """
+    wire: Optional[str] = None
+    unique: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Wanted:
     """A part of a lookup.
 
@@ -63,6 +74,7 @@ class Wanted:
     ids: np.ndarray
     bags: Optional[Bags] = None
     winners: bool = False
+    travel: Travel = Travel()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +101,7 @@ class Push:
     bags: Optional[Bags]
     learning_rate: float
     scale: float
+    travel: Travel = Travel()
 
 
 def address(server: Optional[str], client: Optional[quire.Client]) -> str:
@@ -259,11 +272,13 @@ def rewind_table(client: quire.Client, name: str, lsn: int) -> quire.Table:
 def _lookup(wanted: Wanted) -> Any:
     bags = wanted.bags
     if bags is None:
-        return quire.Lookup(wanted.table, wanted.ids)
+        return quire.Lookup(wanted.table, wanted.ids, wire=wanted.travel.wire,
+                            unique=wanted.travel.unique)
     return quire.BagLookup(wanted.table, wanted.ids, bags.offsets,
                            bags.pooling, bags.weights,
                            include_last_offset=True,
-                           return_winners=wanted.winners)
+                           return_winners=wanted.winners,
+                           wire=wanted.travel.wire)
 
 
 def _rows(wanted: List[Wanted], answers: List[Any]) -> List[Rows]:
@@ -276,8 +291,11 @@ def _gradient(push: Push) -> Any:
     bags = push.bags
     if bags is None:
         return quire.Gradient(push.table, push.ids, push.values,
-                              push.learning_rate, scale)
+                              push.learning_rate, scale,
+                              wire=push.travel.wire,
+                              unique=push.travel.unique)
     return quire.BagGradient(
         push.table, push.ids, push.values, bags.offsets, bags.pooling,
         bags.weights, include_last_offset=True, winners=bags.winners,
-        learning_rate=push.learning_rate, gradient_scale=scale)
+        learning_rate=push.learning_rate, gradient_scale=scale,
+        wire=push.travel.wire)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, List, Mapping, Optional, Tuple
 
 import numpy as np
@@ -26,9 +27,10 @@ class RemoteModule(nn.Module):
     """
 
     def __init__(self, settings: TableSettings, server: Optional[str],
-                 client: Any, table: Optional[str],
-                 weight: Optional[Tensor]) -> None:
+                 client: Any, table: Optional[str], weight: Optional[Tensor],
+                 wire_dtype: Any, unique: bool) -> None:
         super().__init__()
+        travel = _wire.Travel(_wire_name(wire_dtype), unique)
         self.num_embeddings = settings.num_embeddings
         self.embedding_dim = settings.embedding_dim
         self.padding_idx = settings.padding_idx
@@ -36,9 +38,12 @@ class RemoteModule(nn.Module):
         self.norm_type = settings.norm_type
         self.scale_grad_by_freq = settings.scale_grad_by_freq
         self.anchor = nn.Parameter(torch.zeros(1))
-        self._kept = Kept()
         self._ready: List[Tuple[Request, _wire.Rows]] = []
         self.remote = RemoteTable.open(settings, server, client, table, weight)
+        self.wire_dtype = wire_dtype or torch.float32
+        self.unique = unique
+        self._travel = travel
+        self._kept = Kept(_of_gradients(travel, self.remote.spec))
 
     @property
     def table(self) -> str:
@@ -85,7 +90,8 @@ class RemoteModule(nn.Module):
         bags = request.bags
         winners = (bags is not None and bags.pooling == "max"
                    and self.anchor.requires_grad)
-        return _wire.Wanted(self.table, request.ids, bags, winners)
+        return _wire.Wanted(self.table, request.ids, bags, winners,
+                            self._travel)
 
     def to_tensor(self, request: Request, rows: _wire.Rows) -> Tensor:
         """Rows as autograd has them."""
@@ -140,6 +146,10 @@ class RemoteModule(nn.Module):
             text += f", norm_type={self.norm_type}"
         if self.scale_grad_by_freq:
             text += ", scale_grad_by_freq=True"
+        if self.wire_dtype != torch.float32:
+            text += f", wire_dtype={self.wire_dtype}"
+        if self.unique:
+            text += ", unique=True"
         return f"{text}, table='{self.table}', server='{self.remote.server}'"
 
 
@@ -159,6 +169,15 @@ class RemoteEmbedding(RemoteModule):
     optimizer  how the server applies gradients, as quire.Client.create_table
                takes it; default: SGD with learning rate 0.01, or what an
                existing table has
+    wire_dtype  torch.float16 or torch.bfloat16: rows and gradients travel as
+               that, half the bytes, rounded to the nearest; they are float32
+               on both sides. Default: torch.float32. A gradient that is
+               infinite as float16 (from 65520 on) is an overflow to a
+               GradScaler, and refused at step().
+    unique     of equal ids in a batch only the first travels, and the sum of
+               their gradients; the numbers are the same. Where it matters how
+               often an id occurs (scale_grad_by_freq, skip_row) gradients
+               travel as they are.
     settings   further arguments of quire.Client.create_table
 
     Errors: those of nn.Embedding; quire.Error.
@@ -171,14 +190,15 @@ class RemoteEmbedding(RemoteModule):
                  _weight: Optional[Tensor] = None, device: Any = None,
                  dtype: Any = None, *, server: Optional[str] = None,
                  client: Any = None, table: Optional[str] = None,
-                 optimizer: Any = None, **settings: Any) -> None:
+                 optimizer: Any = None, wire_dtype: Any = None,
+                 unique: bool = False, **settings: Any) -> None:
         del device  # Rows come back on the device of the ids.
         padding_idx = _checked(num_embeddings, embedding_dim, padding_idx,
                                _weight, dtype, "Padding_idx")
         super().__init__(
             TableSettings(num_embeddings, embedding_dim, padding_idx, max_norm,
                           norm_type, scale_grad_by_freq, optimizer, settings),
-            server, client, table, _weight)
+            server, client, table, _weight, wire_dtype, unique)
         self.sparse = sparse
 
     def forward(self, input: Tensor) -> Tensor:
@@ -205,7 +225,8 @@ class RemoteEmbedding(RemoteModule):
         """A new table that holds `embeddings`, float [rows, dim].
 
         freeze  no gradients; as torch's, true unless said otherwise
-        remote  server, client, table, optimizer, as in the constructor
+        remote  server, client, table, optimizer, wire_dtype, unique, as in the
+                constructor
         quire.AlreadyExists if there is such a table.
         """
         assert embeddings.dim() == 2, \
@@ -223,7 +244,7 @@ class RemoteEmbeddingBag(RemoteModule):
 
     The arguments are nn.EmbeddingBag's and RemoteEmbedding's. If
     per_sample_weights wants a gradient, the rows themselves are fetched, and
-    pooled here.
+    pooled here. Bags travel as they are, `unique` or not.
 
     Errors: those of nn.EmbeddingBag; quire.Error.
     """
@@ -236,14 +257,15 @@ class RemoteEmbeddingBag(RemoteModule):
                  padding_idx: Optional[int] = None, device: Any = None,
                  dtype: Any = None, *, server: Optional[str] = None,
                  client: Any = None, table: Optional[str] = None,
-                 optimizer: Any = None, **settings: Any) -> None:
+                 optimizer: Any = None, wire_dtype: Any = None,
+                 unique: bool = False, **settings: Any) -> None:
         del device
         padding_idx = _checked(num_embeddings, embedding_dim, padding_idx,
                                _weight, dtype, "padding_idx")
         super().__init__(
             TableSettings(num_embeddings, embedding_dim, padding_idx, max_norm,
                           norm_type, scale_grad_by_freq, optimizer, settings),
-            server, client, table, _weight)
+            server, client, table, _weight, wire_dtype, unique)
         self.mode = mode
         self.sparse = sparse
         self.include_last_offset = include_last_offset
@@ -412,6 +434,22 @@ def _ids(input: Tensor) -> np.ndarray:
     # the same tensor with the next batch before that.
     return ids.copy() if flat.dtype == torch.int64 and \
         flat.device.type == "cpu" else ids
+
+
+def _wire_name(wire_dtype: Any) -> Optional[str]:
+    names = {None: None, torch.float32: None, torch.float16: "float16",
+             torch.bfloat16: "bfloat16"}
+    if wire_dtype not in names:
+        raise ValueError(f"wire_dtype is {wire_dtype}; it is torch.float32, "
+                         "torch.float16 or torch.bfloat16")
+    return names[wire_dtype]
+
+
+def _of_gradients(travel: _wire.Travel, spec: Any) -> _wire.Travel:
+    """How a table's gradients travel: each by itself where it matters how
+    often an id occurs."""
+    counts = spec.scale_grad_by_freq or spec.non_finite_policy == "skip_row"
+    return dataclasses.replace(travel, unique=travel.unique and not counts)
 
 
 def _checked(num_embeddings: int, embedding_dim: int,

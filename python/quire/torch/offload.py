@@ -26,7 +26,8 @@ def offload(model: nn.Module, server: Optional[str] = None, *,
                forward then come in one round trip. Without it each module
                looks up by itself: what a forward asks for is not known before
                it does.
-    server, client, optimizer, settings: see RemoteEmbedding
+    server, client, optimizer, settings (wire_dtype and unique are among them):
+        see RemoteEmbedding
 
     Rows go to the server as they are; those of the meta device are born there,
     normal(0, 1). A table that exists already is attached to, and its rows win:

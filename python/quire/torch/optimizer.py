@@ -205,7 +205,7 @@ class Optimizer(torch.optim.Optimizer):
         return [
             _wire.Push(module.table, gradient.ids, gradient.values,
                        gradient.bags, rates[module.table],
-                       module._kept.scale())
+                       module._kept.scale(), module._kept.travel)
             for module in self._modules()
             for gradient in module._kept.all(module.anchor)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from typing import (Any, Callable, Deque, Dict, Generic, Iterable, Iterator,
                     List, Mapping, Optional, TypeVar)
 
@@ -75,10 +76,9 @@ class Ahead:
         wanted = []
         for name, places in stale.items():
             request = self._requests[name]
-            wanted.append(
-                self._modules[name].wanted(request) if request.bags is not None
-                else _wire.Wanted(self._modules[name].table,
-                                  request.ids[places]))
+            one = self._modules[name].wanted(request)
+            wanted.append(one if request.bags is not None else
+                          dataclasses.replace(one, ids=request.ids[places]))
         if not wanted:
             return
         for (name, places), fresh in zip(
