@@ -141,15 +141,18 @@ std::string PlanText(const BenchPlan& plan) {
     return std::chrono::duration<double>(duration).count();
   };
   return fmt::format(
-      "{} of {} × {}; {}, {}, for each in a request, {:.0f}% pushes; {} s "
-      "after "
-      "{} s of warm-up\n",
+      "{} of {} × {}; {}, {}, for each in a request, {:.0f}% pushes{}{}; {} s "
+      "after {} s of warm-up\n",
       FormatCount(workload.table_count, "table"),
       FormatCount(workload.row_count, "row"), FormatCount(plan.dim, "float"),
       FormatCount(workload.batch, "id"),
       workload.zipf ? fmt::format("Zipf {}", *workload.zipf) : "uniform",
-      100 * workload.push_share, seconds(plan.times.duration),
-      seconds(plan.times.warmup));
+      100 * workload.push_share,
+      IsHalf(plan.travel.wire_dtype)
+          ? fmt::format("; as {}", ElementTypeName(plan.travel.wire_dtype))
+          : "",
+      plan.travel.unique_ids ? "; each id once" : "",
+      seconds(plan.times.duration), seconds(plan.times.warmup));
 }
 
 std::string StepsText(const BenchPlan& plan, std::span<const BenchStep> steps) {
@@ -211,6 +214,8 @@ Json ReportJson(const BenchPlan& plan, std::span<const BenchStep> steps) {
                {"batch", workload.batch}};
   json["zipf"] = workload.zipf ? Json(*workload.zipf) : Json();
   json["push_share"] = workload.push_share;
+  json["wire"] = std::string(ElementTypeName(plan.travel.wire_dtype));
+  json["unique"] = plan.travel.unique_ids;
   json["seed"] = workload.seed;
   json["steps"] = Json::array();
   for (const BenchStep& step : steps) {

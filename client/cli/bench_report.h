@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cli/bench_target.h"
 #include "client/cli/output.h"
 #include "client/load/loop.h"
 #include "client/load/workload.h"
@@ -26,6 +27,7 @@ struct BenchPlan {
   load::WorkloadSpec workload;
   int64_t dim = 0;
   load::LoopTimes times;
+  Travel travel;
 };
 
 // "1 table of 1,000,000 rows × 64 floats; 4,096 ids, uniform, …"

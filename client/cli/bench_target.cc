@@ -34,10 +34,12 @@ TemporaryTables::~TemporaryTables() {
 }
 
 ClientTarget::ClientTarget(Client& client, std::vector<std::string> tables,
-                           int64_t dim, int64_t batch, int slot_count)
+                           int64_t dim, int64_t batch, int slot_count,
+                           Travel travel)
     : client_(client),
       tables_(std::move(tables)),
       ids_per_table_(static_cast<size_t>(batch)),
+      travel_(travel),
       gradient_(static_cast<size_t>(batch * dim)),
       slots_(static_cast<size_t>(slot_count)) {
   std::mt19937_64 random(1);
@@ -61,12 +63,16 @@ ClientTarget::Slot& ClientTarget::Fill(int slot, const load::Request& request) {
         .uid = std::nullopt,
         .ids = ids,
         .out = std::span(filled.rows)
-                   .subspan(i * gradient_.size(), gradient_.size())};
+                   .subspan(i * gradient_.size(), gradient_.size()),
+        .wire_dtype = travel_.wire_dtype,
+        .unique_ids = travel_.unique_ids};
     filled.gradients[i] = {.table = tables_[i],
                            .uid = std::nullopt,
                            .ids = ids,
                            .gradient = gradient_,
-                           .learning_rate = std::nullopt};
+                           .learning_rate = std::nullopt,
+                           .wire_dtype = travel_.wire_dtype,
+                           .unique_ids = travel_.unique_ids};
   }
   return filled;
 }

@@ -12,6 +12,7 @@
 #include "client/client.h"
 #include "client/load/loop.h"
 #include "quire/v1/table.pb.h"
+#include "tensor/element_type.h"
 
 namespace quire::cli {
 
@@ -36,13 +37,19 @@ class TemporaryTables {
   std::vector<std::string> names_;
 };
 
+// How rows and gradients travel.
+struct Travel {
+  ElementType wire_dtype = ElementType::kFloat32;
+  bool unique_ids = false;
+};
+
 // Requests to `tables`, each to all of them. Pushes bring one gradient, made
 // beforehand. Thread safety: see load::Target.
 class ClientTarget : public load::Target {
  public:
   // `client` outlives this.
   ClientTarget(Client& client, std::vector<std::string> tables, int64_t dim,
-               int64_t batch, int slot_count);
+               int64_t batch, int slot_count, Travel travel = {});
 
   int slot_count() const override { return static_cast<int>(slots_.size()); }
   absl::Status Run(int slot, const load::Request& request) override;
@@ -63,6 +70,7 @@ class ClientTarget : public load::Target {
   Client& client_;
   const std::vector<std::string> tables_;
   const size_t ids_per_table_;
+  const Travel travel_;
   std::vector<float> gradient_;  // [batch, dim]
   std::vector<Slot> slots_;
 };

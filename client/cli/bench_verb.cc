@@ -47,6 +47,7 @@ struct BenchOptions {
   double push_share = 0;
   std::string optimizer = "rowwise_adagrad";
   bool is_logged = false;
+  Travel travel;
   double warmup_seconds = 1;
   double duration_seconds = 5;
   std::optional<uint64_t> seed;
@@ -67,7 +68,8 @@ BenchPlan PlanOf(const BenchOptions& options) {
                        .seed = options.seed.value_or(std::random_device()())},
           .dim = options.dim,
           .times = {.warmup = Seconds(options.warmup_seconds),
-                    .duration = Seconds(options.duration_seconds)}};
+                    .duration = Seconds(options.duration_seconds)},
+          .travel = options.travel};
 }
 
 absl::StatusOr<v1::TableSpec> SpecOf(const BenchOptions& options) {
@@ -111,7 +113,8 @@ class Bench {
 
  private:
   ClientTarget MakeTarget(int slots) const {
-    return {client_, tables_, plan_.dim, plan_.workload.batch, slots};
+    return {client_, tables_,     plan_.dim, plan_.workload.batch,
+            slots,   plan_.travel};
   }
 
   Client& client_;
@@ -291,6 +294,14 @@ void AddWorkloadOptions(CLI::App& verb, BenchOptions& options) {
       ->capture_default_str();
   verb.add_flag("--logged", options.is_logged,
                 "the tables made are LOGGED; default: MEMORY");
+  AddChoice<ElementType>(verb, "--wire", options.travel.wire_dtype,
+                         {{"float32", ElementType::kFloat32},
+                          {"float16", ElementType::kFloat16},
+                          {"bfloat16", ElementType::kBfloat16}},
+                         "in which rows and gradients travel; default: "
+                         "float32");
+  verb.add_flag("--unique", options.travel.unique_ids,
+                "equal ids of a request travel once, their gradients summed");
   verb.add_option("--optimizer", options.optimizer, "of the tables made")
       ->type_name("NAME")
       ->capture_default_str();

@@ -75,6 +75,20 @@ class BenchTest(cli_case.CliCase):
         self.assertEqual(sum(counts), 200)
         self.assertGreater(min(counts), 50)
 
+    def test_numbers_travel_in_two_bytes_and_ids_once_if_asked(self):
+        arguments = (*SMALL, "--push-share", 0.5, "--rate", 200)
+        plain = self.report(*arguments)
+        self.assertEqual((plain["wire"], plain["unique"]), ("FLOAT32", False))
+        report = self.report(*arguments, "--wire", "bfloat16", "--unique")
+
+        self.assertEqual((report["wire"], report["unique"]),
+                         ("BFLOAT16", True))
+        step, = report["steps"]
+        self.assertEqual(step["errors"], 0)
+        self.check_latencies(step["pushes"])
+        _, said = self.bench(*arguments, "--wire", "float16", "--unique")
+        self.assertIn("; as FLOAT16; each id once; ", said)
+
     def test_the_text_has_a_line_a_step_and_a_histogram(self):
         out, said = self.bench(*SMALL, "-c", "1:2", "--push-share", 0.5)
 
