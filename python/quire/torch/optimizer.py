@@ -79,7 +79,7 @@ class Optimizer(torch.optim.Optimizer):
         self._group = None if sync == "none" else _group.Group(sync)
         if self._group is not None:
             self._group.check(self._specs)
-        # Called with what is pushed.
+        # Called with what is about to be pushed.
         self.listeners: List[Callable[[List[_wire.Push]], None]] = []
         # A GradScaler then asks step() whether to push, so that all ranks
         # decide alike.
@@ -213,10 +213,14 @@ class Optimizer(torch.optim.Optimizer):
         self._steps += 1
         if not pushes:
             return
-        self._in_flight.append(
-            (self._steps, _wire.push_async(self._client, pushes)))
+        # Before it is sent: one that fails may have been applied all the same.
         for listener in self.listeners:
             listener(pushes)
+        if self._in_flight_max == 0:
+            self._position = _wire.push(self._client, pushes).position
+            return
+        self._in_flight.append(
+            (self._steps, _wire.push_async(self._client, pushes)))
         while len(self._in_flight) > self._in_flight_max:
             self._take_oldest()
 
