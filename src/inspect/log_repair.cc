@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ranges>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -173,9 +172,9 @@ absl::Status Cut(const DataFiles& files, const RepairPlan& plan) {
     QUIRE_RETURN_IF_ERROR(files.snapshots().Sync());
   }
   // The last one first, one after the other: no gap is left if the power goes.
-  for (const std::string& segment :
-       std::ranges::reverse_view(plan.lost_segments)) {
-    QUIRE_RETURN_IF_ERROR(log.Remove(segment));
+  for (auto segment = plan.lost_segments.rbegin();
+       segment != plan.lost_segments.rend(); ++segment) {
+    QUIRE_RETURN_IF_ERROR(log.Remove(*segment));
     QUIRE_RETURN_IF_ERROR(log.Sync());
   }
   if (!plan.cut_segment.empty()) {

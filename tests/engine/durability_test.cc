@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -215,7 +216,7 @@ class Life {
     const TableHandle table = AnyTable();
     std::vector<int64_t> ids = Ids(*table, 5);
     std::ranges::sort(ids);
-    ids.erase(std::ranges::unique(ids).begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     const int64_t state_floats = table->rows().state_floats();
     std::vector<float> state;
     if (random_() % 2 == 0) {

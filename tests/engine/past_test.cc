@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -167,7 +168,7 @@ class History {
     } else if (what < 5) {
       std::vector<int64_t> ids = Ids(*table, 4);
       std::ranges::sort(ids);
-      ids.erase(std::ranges::unique(ids).begin(), ids.end());
+      ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
       ASSERT_TRUE(engine
                       .WriteRows(*table, ids,
                                  Floats(std::ssize(ids) * table->dim()), {})

@@ -40,11 +40,14 @@ void ExpectNothingIsGone(const Contents& before, const ModelDisk& disk) {
   const Contents after = ContentsOf(disk);
   for (const auto& [name, bytes] : before) {
     const std::string file = name.substr(name.find('/') + 1);
-    const bool is_there = std::ranges::any_of(after, [&](const auto& entry) {
+    // clang 14 captures no names of a structured binding.
+    const auto is_it = [&file, &name = name,
+                        &bytes = bytes](const auto& entry) {
       return (entry.first == name || (entry.first.starts_with("lost-") &&
                                       entry.first.ends_with("/" + file))) &&
              entry.second == bytes;
-    });
+    };
+    const bool is_there = std::ranges::any_of(after, is_it);
     EXPECT_TRUE(is_there || name == "LOCK") << name;
   }
 }
