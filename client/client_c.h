@@ -194,27 +194,6 @@ typedef struct quire_position {
   uint64_t lsn;
 } quire_position;
 
-// quire_lookup of rows no older than a position: that of a push (quire_pushed),
-// or of a lookup before.
-//   min_position  what the tables must have come to: waited for until the
-//                 timeout, then NOT_CAUGHT_UP; POSITION_LOST if they never
-//                 will. NULL, or lsn 0: whatever there is
-//   position      gets that of the rows, unless NULL: all changes of the tables
-//                 up to there are in all of them; lsn 0 for MEMORY tables
-QUIRE_API quire_error* quire_lookup_after(quire_client* client,
-                                          const quire_lookup_item* items,
-                                          int64_t item_count,
-                                          const quire_position* min_position,
-                                          int64_t timeout_ms,
-                                          quire_position* position);
-
-// The same without waiting, as quire_lookup_async: quire_future_position has
-// the position of the rows.
-QUIRE_API quire_error* quire_lookup_after_async(
-    quire_client* client, const quire_lookup_item* items, int64_t item_count,
-    const quire_position* min_position, int64_t timeout_ms,
-    quire_future** future);
-
 // In which type numbers travel, by the numbers of quire.v1.ElementType. Here
 // they are float32 all the same. The two of 2 bytes are rounded to the nearest,
 // ties to even; NOT_BUILT if the server's features do not have "half".
@@ -233,12 +212,18 @@ typedef struct quire_lookup_options {
   // [item_count]: where not 0, of equal ids only the first travels, and its row
   // is copied to the others; items with bags stay as they are. NULL: all 0.
   const int32_t* unique_ids;
-  // As for quire_lookup_after.
+  // Rows no older than this: that of a push (quire_pushed), or of a lookup
+  // before. The tables are waited for until the timeout, then NOT_CAUGHT_UP;
+  // POSITION_LOST if they never will come there. NULL, or lsn 0: whatever there
+  // is.
   const quire_position* min_position;
 } quire_lookup_options;
 
-// quire_lookup_after and quire_lookup_after_async, with options. They may be
-// NULL, and be reused at once.
+// quire_lookup and quire_lookup_async, with options. They may be NULL, and be
+// reused at once.
+//   position  gets that of the rows, unless NULL: all changes of the tables up
+//             to there are in all of them; lsn 0 for MEMORY tables. Of a future
+//             quire_future_position has it
 QUIRE_API quire_error* quire_lookup_with(quire_client* client,
                                          const quire_lookup_item* items,
                                          int64_t item_count,

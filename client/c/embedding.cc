@@ -49,13 +49,6 @@ absl::StatusOr<LookupCall> LookupCallOf(const quire_lookup_item* items,
   return call;
 }
 
-quire_lookup_options After(const quire_position* min_position) {
-  quire_lookup_options options = {};
-  options.struct_size = sizeof(options);
-  options.min_position = min_position;
-  return options;
-}
-
 // A push, as the client takes it.
 struct PushCall {
   std::vector<quire::GradientItem> items;
@@ -156,16 +149,6 @@ quire_error* quire_lookup(quire_client* client, const quire_lookup_item* items,
                            nullptr);
 }
 
-quire_error* quire_lookup_after(quire_client* client,
-                                const quire_lookup_item* items,
-                                int64_t item_count,
-                                const quire_position* min_position,
-                                int64_t timeout_ms, quire_position* position) {
-  const quire_lookup_options options = After(min_position);
-  return quire_lookup_with(client, items, item_count, &options, timeout_ms,
-                           position);
-}
-
 quire_error* quire_lookup_with(quire_client* client,
                                const quire_lookup_item* items,
                                int64_t item_count,
@@ -191,17 +174,6 @@ quire_error* quire_lookup_async(quire_client* client,
                                 quire_future** future) {
   return quire_lookup_with_async(client, items, item_count, nullptr, timeout_ms,
                                  future);
-}
-
-quire_error* quire_lookup_after_async(quire_client* client,
-                                      const quire_lookup_item* items,
-                                      int64_t item_count,
-                                      const quire_position* min_position,
-                                      int64_t timeout_ms,
-                                      quire_future** future) {
-  const quire_lookup_options options = After(min_position);
-  return quire_lookup_with_async(client, items, item_count, &options,
-                                 timeout_ms, future);
 }
 
 quire_error* quire_lookup_with_async(quire_client* client,

@@ -607,23 +607,26 @@ TEST_F(CAbiTest, ALookupWaitsForAPositionAndTellsIts) {
   std::vector<float> out(3);
   const quire_lookup_item item = Item(ids, out);
   quire_position position = {};
+  quire_lookup_options how = {};
+  how.struct_size = sizeof(how);
+  how.min_position = &pushed.position;
 
-  ExpectOk(
-      quire_lookup_after(client_, &item, 1, &pushed.position, -1, &position));
+  ExpectOk(quire_lookup_with(client_, &item, 1, &how, -1, &position));
 
   EXPECT_EQ(out[2], before[2] - 3);
   EXPECT_EQ(position.epoch, pushed.position.epoch);
   EXPECT_EQ(position.lsn, pushed.position.lsn);
   quire_position later = position;
   ++later.lsn;
+  how.min_position = &later;
   position = {.epoch = 7, .lsn = 7};
-  EXPECT_EQ(Take(quire_lookup_after(client_, &item, 1, &later, 200, &position))
-                .reason,
-            "NOT_CAUGHT_UP");
+  EXPECT_EQ(
+      Take(quire_lookup_with(client_, &item, 1, &how, 200, &position)).reason,
+      "NOT_CAUGHT_UP");
   EXPECT_EQ(position.lsn, 7u);  // nothing is written after an error
   // Without waiting: it is there with the push.
   quire_future* future = nullptr;
-  ExpectOk(quire_lookup_after_async(client_, &item, 1, &later, -1, &future));
+  ExpectOk(quire_lookup_with_async(client_, &item, 1, &how, -1, &future));
   EXPECT_EQ(quire_future_wait(future, 50), 0);
   EXPECT_EQ(quire_future_position(future).lsn, 0u);
   quire_future* push_future = nullptr;
